@@ -152,7 +152,10 @@ impl CloseFrame {
         } else {
             reason
         };
-        Self { code: code.into(), reason }
+        Self {
+            code: code.into(),
+            reason,
+        }
     }
 
     /// Reads the payload of a Close frame (section 5.5.1).
@@ -162,7 +165,10 @@ impl CloseFrame {
     /// [`Violation::ClosePayloadOneByte`], [`Violation::CloseCodeInvalid`] or [`Violation::CloseReasonUtf8`].
     pub fn parse(payload: &[u8]) -> Result<Self, Violation> {
         match payload {
-            [] => Ok(Self { code: CloseCode::NO_STATUS, reason: Utf8Bytes::default() }),
+            [] => Ok(Self {
+                code: CloseCode::NO_STATUS,
+                reason: Utf8Bytes::default(),
+            }),
             [_] => Err(Violation::ClosePayloadOneByte),
             [high, low, reason @ ..] => {
                 let code = CloseCode(u16::from_be_bytes([*high, *low]));

@@ -1,1 +1,691 @@
-//! Placeholder.
+//! The whole protocol of one open connection: bytes in, events out, bytes out, deadline out.
+
+use std::{
+    io::IoSlice,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+pub use crate::receiver::{Input, Payload};
+use crate::{
+    close::{CloseCode, CloseFrame},
+    config::{Config, DeflateConfig, DeflateParams, Role},
+    error::Violation,
+    frame::{MAX_CONTROL, Opcode},
+    message::{Message, MessageKind},
+    receiver::{self, Received, Receiver},
+    sender::{Output, Prepared, Sender},
+};
+
+/// Unsent output up to which each ping is answered; beyond it only the latest ping is remembered.
+const PONG_BACKLOG: usize = 4 * 1024;
+
+/// Pings that may wait for their pongs.
+const MAX_PINGS: usize = 8;
+
+/// Slowest rate, in bytes a second, at which a message may arrive beyond `message_timeout`.
+const MIN_MESSAGE_RATE: u64 = 1024;
+
+/// What happened on the connection.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A whole message. [`Event::into_message`] makes it the application's own.
+    Message(MessageKind, Payload<'a>),
+    /// A part of a message, after [`Connection::deliver_parts`].
+    Part {
+        /// Text or binary. A part of a text may end inside a character.
+        kind: MessageKind,
+        /// The bytes of this part.
+        payload: Payload<'a>,
+        /// Whether the message ends here.
+        last: bool,
+    },
+    /// A ping came; the pong is already queued.
+    Ping(Payload<'a>),
+    /// A pong came; where it answers a ping of ours, that one's number and round-trip time.
+    Pong(Option<(PingId, Duration)>),
+    /// The peer's Close frame; where it came first, the answer is already queued.
+    Close(CloseFrame),
+}
+
+impl Event<'_> {
+    /// The message, where this is one.
+    #[must_use]
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Message(kind, payload) => Some(receiver::message(kind, payload)),
+            _ => None,
+        }
+    }
+}
+
+/// Names a ping, to recognise its pong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PingId(u32);
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// Both sides sent a Close frame. This is the peer's.
+    Clean(CloseFrame),
+    /// The peer broke the protocol or crossed a bound; it was sent the violation's close code.
+    Violation(Violation),
+    /// No byte came within `pong_timeout` of a ping.
+    PongTimeout,
+    /// The peer took no byte for `write_timeout`.
+    WriteTimeout,
+    /// The peer did not answer our Close within `close_timeout`.
+    CloseTimeout,
+    /// The transport ended without the closing handshake (RFC 6455 section 7.1.5: close code 1006).
+    Eof,
+}
+
+/// A message was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A Close frame was sent or received, or the connection failed.
+    #[error("the connection is closing")]
+    Closing,
+    /// Another message is being sent in parts.
+    #[error("another message is being sent in parts")]
+    InsideMessage,
+}
+
+#[derive(Debug)]
+enum State {
+    Open,
+    /// Our Close is queued; the peer's has not come. Its data is discarded.
+    Closing {
+        deadline: Instant,
+    },
+    /// Nothing more is read or sent but what is queued. `deadline` bounds the wait for the peer to hang up.
+    Ended {
+        end: End,
+        deadline: Instant,
+    },
+}
+
+/// An open WebSocket connection, either role, without I/O, clock or runtime.
+///
+/// Its methods are of four kinds, to be called in this order whenever something happens:
+///
+/// 1. [`handle_input`](Self::handle_input), [`handle_eof`](Self::handle_eof) and
+///    [`handle_deadline`](Self::handle_deadline) tell it what happened,
+/// 2. commands ([`send`](Self::send), [`ping`](Self::ping), [`close`](Self::close), ...) tell it what the application
+///    wants,
+/// 3. [`output`](Self::output) and [`advance_output`](Self::advance_output) drain what is to be written, and
+/// 4. [`poll_deadline`](Self::poll_deadline) and [`end`](Self::end) say when to come back, and whether at all.
+///
+/// Time is an argument: the same code runs over a socket, in virtual time and under a fuzzer.
+///
+/// ```
+/// use std::{sync::Arc, time::Instant};
+/// use antiphon_proto::{config::{Config, Role}, connection::{Connection, Input}};
+///
+/// let now = Instant::now();
+/// let mut server = Connection::new(Role::Server, Arc::new(Config::default()), None, now);
+/// let mut client = Connection::new(Role::Client, Arc::new(Config::default()), None, now);
+///
+/// client.send(&"hello".into())?;
+/// let mut wire = client.take_output(now);
+/// let message = server.handle_input(now, &mut Input::new(&mut wire))?.unwrap().into_message();
+/// assert_eq!(message.unwrap().as_text(), Some("hello"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Connection {
+    role: Role,
+    config: Arc<Config>,
+    state: State,
+    receiver: Receiver,
+    sender: Sender,
+    output: Output,
+    /// The latest ping that is not answered yet because too much output waits.
+    unsent_pong: Option<Vec<u8>>,
+    close_sent: bool,
+    eof: bool,
+    last_input: Instant,
+    last_data: Instant,
+    message_began: Option<Instant>,
+    /// Since when the peer has taken nothing of the output.
+    stalled_since: Option<Instant>,
+    /// The keep-alive ping that waits for any byte, since when.
+    probe: Option<Instant>,
+    pings: Vec<(PingId, Instant)>,
+    next_ping: u32,
+    /// Control frames that may still come before the flood limit, in thousandths.
+    control_tokens: u64,
+    control_refilled: Instant,
+}
+
+impl Connection {
+    /// A connection whose opening handshake is complete.
+    ///
+    /// `deflate` holds the negotiated parameters of permessage-deflate and how to apply them.
+    #[must_use]
+    pub fn new(
+        role: Role,
+        config: Arc<Config>,
+        deflate: Option<(DeflateParams, Arc<DeflateConfig>)>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            role,
+            state: State::Open,
+            receiver: Receiver::new(
+                role,
+                deflate
+                    .as_ref()
+                    .map(|(params, config)| (*params, &**config)),
+            ),
+            sender: Sender::new(role, deflate),
+            output: Output::default(),
+            unsent_pong: None,
+            close_sent: false,
+            eof: false,
+            last_input: now,
+            last_data: now,
+            message_began: None,
+            stalled_since: None,
+            probe: None,
+            pings: Vec::new(),
+            next_ping: 0,
+            control_tokens: u64::from(config.control_burst) * 1000,
+            control_refilled: now,
+            config,
+        }
+    }
+
+    // What the connection is.
+
+    /// Which end this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Whether messages can be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open)
+    }
+
+    /// Whether a message is being sent in parts.
+    #[must_use]
+    pub fn inside_message(&self) -> bool {
+        self.sender.inside_message()
+    }
+
+    /// Bytes queued and not yet written.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.output.len()
+    }
+
+    /// How the connection ended. What is queued should still be written, until [`is_finished`](Self::is_finished).
+    #[must_use]
+    pub fn end(&self) -> Option<&End> {
+        match &self.state {
+            State::Ended { end, .. } => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Whether the transport can be dropped without cutting off a Close frame on its way to the peer.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        match &self.state {
+            State::Ended { end, .. } => {
+                let hopeless = matches!(
+                    end,
+                    End::PongTimeout | End::WriteTimeout | End::CloseTimeout | End::Eof
+                ) || self.eof;
+                // RFC 6455 section 7.1.1: the server closes the TCP connection first, the client waits for that.
+                let my_turn = self.role == Role::Server && matches!(end, End::Clean(_));
+                hopeless || (my_turn && self.output.len() == 0)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether everything has been said and only the peer's hanging up is awaited: the time to shut down writing.
+    #[must_use]
+    pub fn wants_shutdown(&self) -> bool {
+        matches!(self.state, State::Ended { .. }) && self.output.len() == 0
+    }
+
+    // What happened.
+
+    /// Takes bytes that were read, until an event or the end of the input. Call again while input remains.
+    ///
+    /// After the end, and while closing, what comes is discarded.
+    ///
+    /// # Errors
+    ///
+    /// The [`Violation`] that the bytes prove. The Close frame that answers it is queued, and no more input is taken.
+    pub fn handle_input<'a>(
+        &mut self,
+        now: Instant,
+        input: &mut Input<'a>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        self.last_input = now;
+        self.probe = None;
+        loop {
+            if matches!(self.state, State::Ended { .. }) {
+                input.discard();
+                return Ok(None);
+            }
+            let received = match self.receiver.receive(input, &self.config) {
+                Ok(Some(received)) => received,
+                Ok(None) => {
+                    self.message_began = self
+                        .receiver
+                        .under_way()
+                        .map(|_| self.message_began.unwrap_or(now));
+                    return Ok(None);
+                }
+                Err(violation) => return self.fail(now, violation, input),
+            };
+            match received {
+                Received::Message(..) | Received::Part { .. } if !self.is_open() => {}
+                Received::Message(kind, payload) => {
+                    self.last_data = now;
+                    self.message_began = None;
+                    return Ok(Some(Event::Message(kind, payload)));
+                }
+                Received::Part {
+                    kind,
+                    payload,
+                    last,
+                } => {
+                    self.last_data = now;
+                    self.message_began = None;
+                    return Ok(Some(Event::Part {
+                        kind,
+                        payload,
+                        last,
+                    }));
+                }
+                Received::Ping(payload) => {
+                    if !self.take_control_token(now) {
+                        return self.fail(now, Violation::ControlFlood, input);
+                    }
+                    if self.is_open() {
+                        self.answer_ping(payload.as_bytes());
+                    }
+                    return Ok(Some(Event::Ping(payload)));
+                }
+                Received::Pong(payload) => {
+                    if !self.take_control_token(now) {
+                        return self.fail(now, Violation::ControlFlood, input);
+                    }
+                    return Ok(Some(Event::Pong(self.match_pong(now, payload.as_bytes()))));
+                }
+                Received::Close(close) => {
+                    input.discard();
+                    if !self.close_sent {
+                        // RFC 6455 section 5.5.1: the answer echoes the status code.
+                        let answer = CloseFrame {
+                            code: close.code,
+                            reason: Default::default(),
+                        };
+                        self.queue_close(&answer);
+                    }
+                    self.finish(now, End::Clean(close.clone()));
+                    return Ok(Some(Event::Close(close)));
+                }
+            }
+        }
+    }
+
+    /// The transport has ended: nothing more will come.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.eof = true;
+        if !matches!(self.state, State::Ended { .. }) {
+            self.finish(now, End::Eof);
+        }
+    }
+
+    /// A deadline has passed: sends the ping that is due, or ends a connection that is dead.
+    ///
+    /// Calling it early or often is harmless.
+    pub fn handle_deadline(&mut self, now: Instant) {
+        if self
+            .stall_deadline()
+            .is_some_and(|deadline| now >= deadline)
+        {
+            // The peer takes nothing, so nothing more can be told.
+            return self.finish(now, End::WriteTimeout);
+        }
+        match self.state {
+            State::Open => {}
+            State::Closing { deadline } => {
+                if now >= deadline {
+                    self.finish(now, End::CloseTimeout);
+                }
+                return;
+            }
+            State::Ended { deadline, .. } => {
+                self.eof |= now >= deadline;
+                return;
+            }
+        }
+        if self
+            .message_deadline()
+            .is_some_and(|deadline| now >= deadline)
+        {
+            let violation = Violation::MessageTimeout;
+            self.queue_close(&CloseFrame::new(
+                violation.close_code(),
+                violation.to_string(),
+            ));
+            return self.finish(now, End::Violation(violation));
+        }
+        if self.idle_deadline().is_some_and(|deadline| now >= deadline) {
+            let _ = self.close(
+                now,
+                CloseFrame::new(CloseCode::GOING_AWAY, "idle for too long"),
+            );
+            return;
+        }
+        match self.probe {
+            Some(sent) if now >= sent + self.config.pong_timeout => {
+                self.queue_close(&CloseFrame::new(CloseCode::GOING_AWAY, "no pong in time"));
+                self.finish(now, End::PongTimeout);
+            }
+            None if self.ping_deadline().is_some_and(|deadline| now >= deadline) => {
+                self.probe = Some(now);
+                self.queue_ping(now);
+            }
+            _ => {}
+        }
+    }
+
+    // What the application wants.
+
+    /// Queues a message.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where no message may be sent now.
+    pub fn send(&mut self, message: &Message) -> Result<(), Refused> {
+        self.may_send()?;
+        self.sender.message(message, &mut self.output);
+        Ok(())
+    }
+
+    /// Queues a message whose frame is shared with other connections.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where no message may be sent now.
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Refused> {
+        self.may_send()?;
+        self.sender.prepared(prepared, &mut self.output);
+        Ok(())
+    }
+
+    /// Begins a message that is sent in parts; until its last part no other message can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] where no message may be sent now.
+    pub fn begin_parts(&mut self) -> Result<(), Refused> {
+        self.may_send()?;
+        self.sender.begin_parts();
+        Ok(())
+    }
+
+    /// Queues the next part of the message begun with [`begin_parts`](Self::begin_parts), always of the same `kind`.
+    /// An empty part that is not the last is not sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Closing`] where the connection has ended or is closing, or no message was begun.
+    pub fn send_part(
+        &mut self,
+        kind: MessageKind,
+        payload: &[u8],
+        last: bool,
+    ) -> Result<(), Refused> {
+        if !self.is_open() || !self.sender.inside_message() {
+            return Err(Refused::Closing);
+        }
+        if last || !payload.is_empty() {
+            self.sender.part(kind, payload, last, &mut self.output);
+        }
+        Ok(())
+    }
+
+    /// Queues a ping. Its pong comes as [`Event::Pong`] with the same id.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Closing`] where the connection has ended or is closing.
+    pub fn ping(&mut self, now: Instant) -> Result<PingId, Refused> {
+        if !self.is_open() {
+            return Err(Refused::Closing);
+        }
+        Ok(self.queue_ping(now))
+    }
+
+    /// Begins the closing handshake. Messages that come afterwards are discarded.
+    ///
+    /// A second call changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Violation::CloseCodeInvalid`] for a code that must not be sent (RFC 6455 section 7.4).
+    pub fn close(&mut self, now: Instant, close: CloseFrame) -> Result<(), Violation> {
+        if !close.code.is_sendable() && close.code != CloseCode::NO_STATUS {
+            return Err(Violation::CloseCodeInvalid(close.code.get()));
+        }
+        if self.is_open() {
+            self.queue_close(&close);
+            self.state = State::Closing {
+                deadline: now + self.config.close_timeout,
+            };
+        }
+        Ok(())
+    }
+
+    /// Says whether messages come whole (the default) or as [`Event::Part`]s as they arrive, without any limit on their
+    /// size. It holds from the next byte on, also inside a message.
+    pub fn deliver_parts(&mut self, parts: bool) {
+        self.receiver.set_parts(parts);
+    }
+
+    // What is to be done.
+
+    /// Fills `slices` with the bytes to be written next, for a vectored write; returns how many slices were filled.
+    #[must_use]
+    pub fn output<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.output.slices(slices)
+    }
+
+    /// `written` bytes of the output have been written; 0 says that the transport takes none now.
+    pub fn advance_output(&mut self, now: Instant, written: usize) {
+        self.output.advance(written);
+        if self.unsent_pong.is_some() && self.output.len() <= PONG_BACKLOG && self.is_open() {
+            let payload = self.unsent_pong.take().unwrap_or_default();
+            self.sender
+                .control(Opcode::Pong, &payload, &mut self.output);
+        }
+        if self.output.len() == 0 {
+            self.stalled_since = None;
+        } else if written > 0 || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+        }
+    }
+
+    /// All output at once, for shells that write by themselves, and for tests.
+    pub fn take_output(&mut self, now: Instant) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.output.len());
+        while self.output.len() > 0 {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let filled = self.output(&mut slices);
+            let written: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            for slice in &slices[..filled] {
+                bytes.extend_from_slice(slice);
+            }
+            self.advance_output(now, written);
+        }
+        bytes
+    }
+
+    /// When [`handle_deadline`](Self::handle_deadline) is to be called next.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Instant> {
+        let first = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let by_state = match self.state {
+            State::Open => {
+                let probe = match self.probe {
+                    Some(sent) => Some(sent + self.config.pong_timeout),
+                    None => self.ping_deadline(),
+                };
+                first(first(probe, self.idle_deadline()), self.message_deadline())
+            }
+            State::Closing { deadline } | State::Ended { deadline, .. } => Some(deadline),
+        };
+        first(by_state, self.stall_deadline())
+    }
+
+    fn ping_deadline(&self) -> Option<Instant> {
+        self.config
+            .ping_interval
+            .map(|interval| self.last_input + interval)
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        self.config
+            .idle_timeout
+            .map(|timeout| self.last_data + timeout)
+    }
+
+    /// A message may take `message_timeout`, and longer as long as it arrives at `MIN_MESSAGE_RATE`.
+    fn message_deadline(&self) -> Option<Instant> {
+        let earned = Duration::from_secs(self.receiver.under_way()? / MIN_MESSAGE_RATE);
+        Some(self.message_began? + self.config.message_timeout.max(earned))
+    }
+
+    fn stall_deadline(&self) -> Option<Instant> {
+        if matches!(self.state, State::Ended { .. }) {
+            return None;
+        }
+        Some(self.stalled_since? + self.config.write_timeout)
+    }
+
+    fn may_send(&self) -> Result<(), Refused> {
+        if !self.is_open() {
+            Err(Refused::Closing)
+        } else if self.sender.inside_message() {
+            Err(Refused::InsideMessage)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn queue_close(&mut self, close: &CloseFrame) {
+        if !self.close_sent {
+            self.close_sent = true;
+            self.unsent_pong = None;
+            self.sender.close(close, &mut self.output);
+        }
+    }
+
+    fn finish(&mut self, now: Instant, end: End) {
+        self.pings = Vec::new();
+        self.unsent_pong = None;
+        self.message_began = None;
+        self.state = State::Ended {
+            end,
+            deadline: now + self.config.close_timeout,
+        };
+    }
+
+    fn fail<'a>(
+        &mut self,
+        now: Instant,
+        violation: Violation,
+        input: &mut Input<'_>,
+    ) -> Result<Option<Event<'a>>, Violation> {
+        input.discard();
+        self.queue_close(&CloseFrame::new(
+            violation.close_code(),
+            violation.to_string(),
+        ));
+        self.finish(now, End::Violation(violation));
+        Err(violation)
+    }
+
+    /// RFC 6455 section 5.5.3: with pings unanswered, an endpoint may answer only the latest.
+    fn answer_ping(&mut self, payload: &[u8]) {
+        debug_assert!(payload.len() <= MAX_CONTROL);
+        if self.output.len() <= PONG_BACKLOG {
+            self.sender.control(Opcode::Pong, payload, &mut self.output);
+        } else {
+            self.unsent_pong = Some(payload.to_vec());
+        }
+    }
+
+    fn queue_ping(&mut self, now: Instant) -> PingId {
+        let id = PingId(self.next_ping);
+        self.next_ping = self.next_ping.wrapping_add(1);
+        if self.pings.len() == MAX_PINGS {
+            self.pings.remove(0);
+        }
+        self.pings.push((id, now));
+        self.sender
+            .control(Opcode::Ping, &id.0.to_be_bytes(), &mut self.output);
+        id
+    }
+
+    /// A pong answers its ping and all before it (RFC 6455 section 5.5.3).
+    fn match_pong(&mut self, now: Instant, payload: &[u8]) -> Option<(PingId, Duration)> {
+        let id = PingId(u32::from_be_bytes(payload.try_into().ok()?));
+        let position = self.pings.iter().position(|(ping, _)| *ping == id)?;
+        let (_, sent) = self.pings.drain(..=position).next_back()?;
+        if self.pings.is_empty() {
+            self.pings = Vec::new();
+        }
+        Some((id, now.saturating_duration_since(sent)))
+    }
+
+    fn take_control_token(&mut self, now: Instant) -> bool {
+        let burst = u64::from(self.config.control_burst) * 1000;
+        let elapsed = now
+            .saturating_duration_since(self.control_refilled)
+            .as_millis();
+        let refill = u64::try_from(elapsed)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(u64::from(self.config.control_rate));
+        if refill > 0 {
+            self.control_refilled = now;
+            self.control_tokens = self.control_tokens.saturating_add(refill).min(burst);
+        }
+        match self.control_tokens.checked_sub(1000) {
+            Some(left) => {
+                self.control_tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+}

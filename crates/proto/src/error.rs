@@ -121,11 +121,15 @@ impl Violation {
             | Self::MessageInsideMessage
             | Self::ClosePayloadOneByte
             | Self::CloseCodeInvalid(_) => CloseCode::PROTOCOL_ERROR,
-            Self::CloseReasonUtf8 | Self::TextUtf8 | Self::DeflateData => CloseCode::INVALID_PAYLOAD,
+            Self::CloseReasonUtf8 | Self::TextUtf8 | Self::DeflateData => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::FrameTooBig { .. } | Self::MessageTooBig { .. } | Self::RatioTooHigh { .. } => {
                 CloseCode::MESSAGE_TOO_BIG
             }
-            Self::TooManyFragments { .. } | Self::ControlFlood | Self::MessageTimeout => CloseCode::POLICY_VIOLATION,
+            Self::TooManyFragments { .. } | Self::ControlFlood | Self::MessageTimeout => {
+                CloseCode::POLICY_VIOLATION
+            }
         }
     }
 

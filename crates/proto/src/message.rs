@@ -261,16 +261,34 @@ mod tests {
         let text = Utf8Bytes::from("Grüße");
         assert_eq!(text.clone().into_bytes().as_ptr(), text.as_bytes().as_ptr());
         assert!(Utf8Bytes::try_from(Bytes::from_static(&[0xff])).is_err());
-        assert_eq!(Utf8Bytes::try_from(Bytes::from_static("é".as_bytes())).unwrap(), "é");
+        assert_eq!(
+            Utf8Bytes::try_from(Bytes::from_static("é".as_bytes())).unwrap(),
+            "é"
+        );
     }
 
     #[test]
     fn a_message_knows_its_kind_and_payload() {
         for (message, kind, text, bytes) in [
             (Message::from("a"), MessageKind::Text, Some("a"), &b"a"[..]),
-            (Message::from(String::new()), MessageKind::Text, Some(""), b""),
-            (Message::from(vec![1, 2]), MessageKind::Binary, None, &[1, 2]),
-            (Message::from(&[0xff][..]), MessageKind::Binary, None, &[0xff]),
+            (
+                Message::from(String::new()),
+                MessageKind::Text,
+                Some(""),
+                b"",
+            ),
+            (
+                Message::from(vec![1, 2]),
+                MessageKind::Binary,
+                None,
+                &[1, 2],
+            ),
+            (
+                Message::from(&[0xff][..]),
+                MessageKind::Binary,
+                None,
+                &[0xff],
+            ),
         ] {
             assert_eq!(message.kind(), kind);
             assert_eq!(message.as_text(), text);

@@ -1,1 +1,448 @@
-//! Placeholder.
+//! Bytes in, messages out: frames are unmasked in place, checked, joined and inflated within the bounds.
+
+use std::mem;
+
+use bytes::Bytes;
+
+use crate::{
+    close::CloseFrame,
+    config::{Config, DeflateConfig, DeflateParams, Role},
+    deflate::{InflateLimits, Inflater},
+    error::Violation,
+    frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode},
+    mask::{self, MaskingKey},
+    message::{Message, MessageKind, Utf8Bytes},
+    utf8,
+};
+
+/// Bytes that were read, consumed from the front. What is left after an event belongs to the next call.
+#[derive(Debug)]
+pub struct Input<'a>(&'a mut [u8]);
+
+impl<'a> Input<'a> {
+    /// The bytes of one read. They are unmasked in place, hence `mut`.
+    pub fn new(bytes: &'a mut [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// What has not been consumed.
+    #[must_use]
+    pub fn remaining(&self) -> &[u8] {
+        self.0
+    }
+
+    /// Whether everything is consumed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn take(&mut self, n: usize) -> &'a mut [u8] {
+        let (head, tail) = mem::take(&mut self.0).split_at_mut(n);
+        self.0 = tail;
+        head
+    }
+
+    fn take_up_to(&mut self, n: u64) -> &'a mut [u8] {
+        let n = usize::try_from(n).unwrap_or(usize::MAX).min(self.0.len());
+        self.take(n)
+    }
+
+    /// Throws away what is left.
+    pub(crate) fn discard(&mut self) {
+        self.0 = &mut [];
+    }
+}
+
+/// The payload of a message or of a part of one: borrowed from the input where it can be, owned where it was joined.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// The bytes stand in the input.
+    Borrowed(&'a [u8]),
+    /// The bytes were collected from several frames or reads, or inflated.
+    Owned(Vec<u8>),
+}
+
+impl Payload<'_> {
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    /// The bytes in memory of their own, which holds about their size and no more.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Owned(mut bytes) => {
+                // A vector grows by doubling; a message that the application keeps must not pin the slack.
+                if bytes.capacity() - bytes.len() > bytes.len() / 8 {
+                    bytes.shrink_to_fit();
+                }
+                Bytes::from(bytes)
+            }
+        }
+    }
+}
+
+/// What the receiver found in the bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received<'a> {
+    Message(MessageKind, Payload<'a>),
+    Part {
+        kind: MessageKind,
+        payload: Payload<'a>,
+        last: bool,
+    },
+    Ping(Payload<'a>),
+    Pong(Payload<'a>),
+    Close(CloseFrame),
+}
+
+/// Makes the message of a kind from a payload that the receiver has validated.
+pub(crate) fn message(kind: MessageKind, payload: Payload<'_>) -> Message {
+    match kind {
+        MessageKind::Text => Message::Text(Utf8Bytes::from_validated(payload.into_bytes())),
+        MessageKind::Binary => Message::Binary(payload.into_bytes()),
+    }
+}
+
+/// A frame whose payload has not all arrived.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    mask: Option<MaskingKey>,
+    remaining: u64,
+    /// How much of the payload has been unmasked, modulo 4.
+    unmasked: u8,
+}
+
+/// A message whose last frame has not ended.
+#[derive(Debug)]
+struct Partial {
+    kind: MessageKind,
+    compressed: bool,
+    fragments: u32,
+    /// Payload bytes as they came over the wire.
+    wire: u64,
+    utf8: utf8::Validator,
+}
+
+/// The receiving half of the protocol. An idle receiver owns no memory.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    peer: Role,
+    /// Hand out parts of messages as they arrive, instead of whole messages.
+    parts: bool,
+    inflater: Option<Inflater>,
+    /// A header that has not all arrived.
+    header: [u8; MAX_HEADER],
+    header_len: u8,
+    frame: Option<Frame>,
+    partial: Option<Partial>,
+    /// Joined payload of `partial`.
+    joined: Vec<u8>,
+    /// Payload of a control frame that has not all arrived.
+    control: Vec<u8>,
+}
+
+impl Receiver {
+    pub(crate) fn new(role: Role, deflate: Option<(DeflateParams, &DeflateConfig)>) -> Self {
+        let inflater = deflate.map(|(params, config)| {
+            let (no_takeover, bits) = match role {
+                Role::Server => (
+                    params.client_no_context_takeover,
+                    params.client_max_window_bits,
+                ),
+                Role::Client => (
+                    params.server_no_context_takeover,
+                    params.server_max_window_bits,
+                ),
+            };
+            Inflater::new(no_takeover, bits, config)
+        });
+        let peer = match role {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        };
+        Self {
+            peer,
+            parts: false,
+            inflater,
+            header: [0; MAX_HEADER],
+            header_len: 0,
+            frame: None,
+            partial: None,
+            joined: Vec::new(),
+            control: Vec::new(),
+        }
+    }
+
+    /// Whether to hand out parts instead of whole messages, from the next byte on.
+    pub(crate) fn set_parts(&mut self, parts: bool) {
+        self.parts = parts;
+    }
+
+    /// Bytes received of the message that is under way, over all its frames.
+    pub(crate) fn under_way(&self) -> Option<u64> {
+        self.partial.as_ref().map(|partial| partial.wire)
+    }
+
+    /// Takes bytes until something is complete or the input is empty. Everything taken has been digested: the caller
+    /// may stop at any time and lose nothing.
+    pub(crate) fn receive<'a>(
+        &mut self,
+        input: &mut Input<'a>,
+        config: &Config,
+    ) -> Result<Option<Received<'a>>, Violation> {
+        loop {
+            let frame = match self.frame {
+                Some(frame) => frame,
+                None => {
+                    let Some(header) = self.parse_header(input)? else {
+                        return Ok(None);
+                    };
+                    self.begin_frame(&header, config)?
+                }
+            };
+            let received = if frame.opcode.is_control() {
+                self.receive_control(frame, input)?
+            } else {
+                self.receive_data(frame, input, config)?
+            };
+            if received.is_some() {
+                return Ok(received);
+            }
+            if self.frame.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn parse_header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, Violation> {
+        let compression = self.inflater.is_some();
+        if self.header_len == 0 {
+            if let Some((header, len)) = Header::parse(input.remaining(), self.peer, compression)? {
+                input.take(len);
+                return Ok(Some(header));
+            }
+            // Shorter than the longest header, or it would have been complete.
+            let rest = input.take_up_to(u64::MAX);
+            self.header[..rest.len()].copy_from_slice(rest);
+            self.header_len = rest.len() as u8;
+            return Ok(None);
+        }
+        while !input.is_empty() {
+            let len = usize::from(self.header_len);
+            self.header[len] = input.take(1)[0];
+            self.header_len += 1;
+            if let Some((header, _)) = Header::parse(&self.header[..=len], self.peer, compression)?
+            {
+                self.header_len = 0;
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Judges a frame by its header and by what went before.
+    fn begin_frame(&mut self, header: &Header, config: &Config) -> Result<Frame, Violation> {
+        let kind = match header.opcode {
+            Opcode::Text => Some(MessageKind::Text),
+            Opcode::Binary => Some(MessageKind::Binary),
+            Opcode::Continuation => None,
+            Opcode::Close | Opcode::Ping | Opcode::Pong => return Ok(self.enter(header)),
+        };
+        if let Some(limit) = config.max_frame_size
+            && header.length > limit as u64
+        {
+            return Err(Violation::FrameTooBig { limit });
+        }
+        let partial = match (kind, &mut self.partial) {
+            (Some(_), Some(_)) => return Err(Violation::MessageInsideMessage),
+            (None, None) => return Err(Violation::ContinuationWithoutStart),
+            (Some(kind), none) => none.insert(Partial {
+                kind,
+                compressed: header.rsv1,
+                fragments: 0,
+                wire: 0,
+                utf8: utf8::Validator::default(),
+            }),
+            (None, Some(partial)) => partial,
+        };
+        partial.fragments += 1;
+        if partial.fragments > config.max_fragments {
+            return Err(Violation::TooManyFragments {
+                limit: config.max_fragments,
+            });
+        }
+        if !self.parts {
+            let limit = config.max_message_size;
+            // Compressed data that does not compress is a little longer than the message.
+            let slack = if partial.compressed {
+                limit / 8 + 1024
+            } else {
+                0
+            };
+            if partial.wire.saturating_add(header.length)
+                > (limit as u64).saturating_add(slack as u64)
+            {
+                return Err(Violation::MessageTooBig { limit });
+            }
+        }
+        Ok(self.enter(header))
+    }
+
+    fn enter(&mut self, header: &Header) -> Frame {
+        let frame = Frame {
+            opcode: header.opcode,
+            fin: header.fin,
+            mask: header.mask,
+            remaining: header.length,
+            unmasked: 0,
+        };
+        self.frame = Some(frame);
+        frame
+    }
+
+    fn receive_control<'a>(
+        &mut self,
+        frame: Frame,
+        input: &mut Input<'a>,
+    ) -> Result<Option<Received<'a>>, Violation> {
+        let payload = self.take_payload(frame, input);
+        let payload = if self.frame.is_none() && self.control.is_empty() {
+            Payload::Borrowed(payload)
+        } else {
+            debug_assert!(self.control.len() + payload.len() <= MAX_CONTROL);
+            self.control.extend_from_slice(payload);
+            if self.frame.is_some() {
+                return Ok(None);
+            }
+            Payload::Owned(mem::take(&mut self.control))
+        };
+        Ok(Some(match frame.opcode {
+            Opcode::Ping => Received::Ping(payload),
+            Opcode::Pong => Received::Pong(payload),
+            _ => Received::Close(CloseFrame::parse(payload.as_bytes())?),
+        }))
+    }
+
+    fn receive_data<'a>(
+        &mut self,
+        frame: Frame,
+        input: &mut Input<'a>,
+        config: &Config,
+    ) -> Result<Option<Received<'a>>, Violation> {
+        let payload = self.take_payload(frame, input);
+        let frame_ended = self.frame.is_none();
+        let last = frame_ended && frame.fin;
+        let Some(partial) = &mut self.partial else {
+            return Err(Violation::ContinuationWithoutStart);
+        };
+        let kind = partial.kind;
+
+        // The common case: a whole, uncompressed message stands in the input.
+        if last && partial.wire == 0 && !partial.compressed {
+            self.partial = None;
+            if kind == MessageKind::Text && !utf8::is_valid(payload) {
+                return Err(Violation::TextUtf8);
+            }
+            return Ok(Some(self.complete(kind, Payload::Borrowed(payload))));
+        }
+
+        partial.wire += payload.len() as u64;
+        if partial.compressed {
+            let Some(inflater) = &mut self.inflater else {
+                return Err(Violation::Rsv1);
+            };
+            let limits = InflateLimits {
+                max_size: if self.parts {
+                    usize::MAX
+                } else {
+                    config.max_message_size
+                },
+                max_ratio: config.max_inflate_ratio,
+            };
+            let start = self.joined.len();
+            inflater.inflate(payload, last, limits, &mut self.joined)?;
+            if kind == MessageKind::Text && !partial.utf8.push(&self.joined[start..]) {
+                return Err(Violation::TextUtf8);
+            }
+        } else {
+            if kind == MessageKind::Text && !partial.utf8.push(payload) {
+                return Err(Violation::TextUtf8);
+            }
+            if self.parts && self.joined.is_empty() {
+                if last {
+                    return self.finish_message().map(|_| {
+                        Some(Received::Part {
+                            kind,
+                            payload: Payload::Borrowed(payload),
+                            last,
+                        })
+                    });
+                }
+                return Ok((!payload.is_empty()).then_some(Received::Part {
+                    kind,
+                    payload: Payload::Borrowed(payload),
+                    last,
+                }));
+            }
+            self.joined.extend_from_slice(payload);
+        }
+        if last {
+            self.finish_message()?;
+            let payload = Payload::Owned(mem::take(&mut self.joined));
+            return Ok(Some(self.complete(kind, payload)));
+        }
+        if self.parts && !self.joined.is_empty() {
+            return Ok(Some(Received::Part {
+                kind,
+                payload: Payload::Owned(mem::take(&mut self.joined)),
+                last,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// Ends the message that is under way.
+    fn finish_message(&mut self) -> Result<(), Violation> {
+        let Some(mut partial) = self.partial.take() else {
+            return Ok(());
+        };
+        if partial.kind == MessageKind::Text && !partial.utf8.finish() {
+            return Err(Violation::TextUtf8);
+        }
+        Ok(())
+    }
+
+    fn complete<'a>(&self, kind: MessageKind, payload: Payload<'a>) -> Received<'a> {
+        if self.parts {
+            Received::Part {
+                kind,
+                payload,
+                last: true,
+            }
+        } else {
+            Received::Message(kind, payload)
+        }
+    }
+
+    /// Takes what has arrived of the frame's payload, unmasked, and leaves the frame where that is its end.
+    fn take_payload<'a>(&mut self, mut frame: Frame, input: &mut Input<'a>) -> &'a [u8] {
+        let payload = input.take_up_to(frame.remaining);
+        if let Some(key) = frame.mask {
+            mask::apply(key, usize::from(frame.unmasked), payload);
+        }
+        frame.remaining -= payload.len() as u64;
+        frame.unmasked = ((usize::from(frame.unmasked) + payload.len()) & 3) as u8;
+        self.frame = (frame.remaining > 0).then_some(frame);
+        payload
+    }
+}

@@ -1,1 +1,349 @@
-//! Placeholder.
+//! Messages in, bytes out: frames are compressed, masked and queued for one vectored write.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::{Buf, Bytes};
+
+use crate::{
+    close::CloseFrame,
+    config::{DeflateConfig, DeflateParams, Role},
+    deflate::{self, Deflater},
+    frame::{Header, MAX_HEADER, Opcode},
+    mask,
+    message::{Message, MessageKind},
+};
+
+/// From this size a payload that needs no masking is written from where it stands; below, copying is cheaper.
+const SHARE_PAYLOAD_FROM: usize = 16 * 1024;
+
+/// From this size a prepared frame is written from where it stands.
+const SHARE_FRAME_FROM: usize = 4 * 1024;
+
+/// Bytes that wait to be written. An empty queue owns no memory.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// The first chunk, contiguous; most connections never need another.
+    head: Vec<u8>,
+    written: usize,
+    rest: VecDeque<Chunk>,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Owned(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Output {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Fills `slices` with what is to be written next and says how many were filled.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let head = &self.head[self.written..];
+        let rest = self.rest.iter().map(|chunk| match chunk {
+            Chunk::Owned(bytes) => &bytes[..],
+            Chunk::Shared(bytes) => &bytes[..],
+        });
+        let chunks = std::iter::once(head)
+            .chain(rest)
+            .filter(|chunk| !chunk.is_empty());
+        slices
+            .iter_mut()
+            .zip(chunks)
+            .map(|(slice, chunk)| *slice = IoSlice::new(chunk))
+            .count()
+    }
+
+    /// Forgets `n` bytes that have been written.
+    pub(crate) fn advance(&mut self, n: usize) {
+        let mut n = n.min(self.len);
+        self.len -= n;
+        if self.len == 0 {
+            *self = Self::default();
+            return;
+        }
+        let head = self.head.len() - self.written;
+        if n < head {
+            self.written += n;
+            return;
+        }
+        n -= head;
+        self.head = Vec::new();
+        self.written = 0;
+        while let Some(chunk) = self.rest.front_mut() {
+            match chunk {
+                Chunk::Shared(bytes) if n < bytes.len() => {
+                    bytes.advance(n);
+                    return;
+                }
+                Chunk::Shared(bytes) => n -= bytes.len(),
+                Chunk::Owned(bytes) if n < bytes.len() => {
+                    self.head = std::mem::take(bytes);
+                    self.written = n;
+                    self.rest.pop_front();
+                    return;
+                }
+                Chunk::Owned(bytes) => n -= bytes.len(),
+            }
+            self.rest.pop_front();
+        }
+    }
+
+    /// Appends whatever `write` puts at the end of the vector.
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let tail = match self.rest.back_mut() {
+            None => &mut self.head,
+            Some(Chunk::Owned(tail)) => tail,
+            Some(Chunk::Shared(_)) => {
+                self.rest.push_back(Chunk::Owned(Vec::new()));
+                match self.rest.back_mut() {
+                    Some(Chunk::Owned(tail)) => tail,
+                    _ => return,
+                }
+            }
+        };
+        let before = tail.len();
+        write(tail);
+        self.len += tail.len() - before;
+    }
+
+    fn share(&mut self, bytes: Bytes) {
+        self.len += bytes.len();
+        self.rest.push_back(Chunk::Shared(bytes));
+    }
+}
+
+/// A message whose frame is made once and sent to many connections.
+///
+/// The plain frame is made at once, a compressed one at the first receiver that wants it; all receivers share the
+/// bytes. Cloning is free.
+///
+/// ```
+/// use antiphon_proto::sender::Prepared;
+///
+/// let prepared = Prepared::new("to everybody".into());
+/// assert_eq!(prepared.message().as_text(), Some("to everybody"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Prepared(Arc<PreparedFrames>);
+
+#[derive(Debug)]
+struct PreparedFrames {
+    message: Message,
+    plain: Bytes,
+    /// The compressed frame for each window size from 8 to 15 bits; `None` inside where compression does not pay.
+    compressed: [OnceLock<Option<Bytes>>; 8],
+}
+
+impl Prepared {
+    /// Frames `message` for clients. A server's connections send it as it is; a client's mask it anew.
+    #[must_use]
+    pub fn new(message: Message) -> Self {
+        let plain = frame(message.kind(), false, message.as_bytes());
+        Self(Arc::new(PreparedFrames {
+            message,
+            plain,
+            compressed: Default::default(),
+        }))
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.0.message
+    }
+
+    fn compressed(&self, window_bits: u8, level: u8) -> Option<&Bytes> {
+        let slot = usize::from(window_bits.clamp(8, 15) - 8);
+        let made = self.0.compressed[slot].get_or_init(|| {
+            let mut payload = Vec::new();
+            deflate::compress_shared(self.0.message.as_bytes(), window_bits, level, &mut payload);
+            let smaller = payload.len() < self.0.message.len();
+            smaller.then(|| frame(self.0.message.kind(), true, &payload))
+        });
+        made.as_ref()
+    }
+}
+
+/// A server's frame in memory of its own.
+fn frame(kind: MessageKind, compressed: bool, payload: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(MAX_HEADER + payload.len());
+    let header = Header {
+        fin: true,
+        rsv1: compressed,
+        opcode: kind.into(),
+        mask: None,
+        length: payload.len() as u64,
+    };
+    header.encode(&mut bytes);
+    bytes.extend_from_slice(payload);
+    Bytes::from(bytes)
+}
+
+/// Compression of what is sent.
+#[derive(Debug)]
+struct Compression {
+    deflater: Deflater,
+    config: Arc<DeflateConfig>,
+    window_bits: u8,
+}
+
+/// The sending half of the protocol.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    role: Role,
+    compression: Option<Box<Compression>>,
+    /// The kind of the message that is being sent in parts, and whether its first frame has gone.
+    parts: Option<bool>,
+}
+
+impl Sender {
+    pub(crate) fn new(role: Role, deflate: Option<(DeflateParams, Arc<DeflateConfig>)>) -> Self {
+        let compression = deflate.map(|(params, config)| {
+            let (no_takeover, window_bits) = match role {
+                Role::Server => (
+                    params.server_no_context_takeover,
+                    params.server_max_window_bits,
+                ),
+                Role::Client => (
+                    params.client_no_context_takeover,
+                    params.client_max_window_bits,
+                ),
+            };
+            Box::new(Compression {
+                deflater: Deflater::new(no_takeover, window_bits, &config),
+                config,
+                window_bits,
+            })
+        });
+        Self {
+            role,
+            compression,
+            parts: None,
+        }
+    }
+
+    /// Whether a message is being sent in parts.
+    pub(crate) fn inside_message(&self) -> bool {
+        self.parts.is_some()
+    }
+
+    /// Queues a whole message as one frame: a compressed message is never split, which some browsers cannot read.
+    pub(crate) fn message(&mut self, message: &Message, out: &mut Output) {
+        let payload = message.as_bytes();
+        if let Some(compression) = &mut self.compression
+            && payload.len() >= compression.config.min_size
+        {
+            let mut compressed = Vec::new();
+            compression.deflater.message(payload, &mut compressed);
+            self.frame(true, true, message.kind().into(), &compressed, out);
+            return;
+        }
+        if self.role == Role::Server && payload.len() >= SHARE_PAYLOAD_FROM {
+            out.append(|out| {
+                self.header(true, false, message.kind().into(), payload.len(), None)
+                    .encode(out)
+            });
+            out.share(message.clone().into_bytes());
+            return;
+        }
+        self.frame(true, false, message.kind().into(), payload, out);
+    }
+
+    /// Queues a message that many connections share.
+    pub(crate) fn prepared(&mut self, prepared: &Prepared, out: &mut Output) {
+        if self.role == Role::Client {
+            return self.message(prepared.message(), out);
+        }
+        let mut bytes = &prepared.0.plain;
+        if let Some(compression) = &mut self.compression
+            && prepared.message().len() >= compression.config.min_size
+            && let Some(compressed) =
+                prepared.compressed(compression.window_bits, compression.config.level)
+        {
+            if !compression.deflater.observe(prepared.message().as_bytes()) {
+                return self.message(prepared.message(), out);
+            }
+            bytes = compressed;
+        }
+        if bytes.len() >= SHARE_FRAME_FROM {
+            out.share(bytes.clone());
+        } else {
+            out.append(|out| out.extend_from_slice(bytes));
+        }
+    }
+
+    /// Queues the next part of a message as a fragment.
+    pub(crate) fn part(&mut self, kind: MessageKind, payload: &[u8], last: bool, out: &mut Output) {
+        let first = !self.parts.unwrap_or(false);
+        let opcode = if first {
+            kind.into()
+        } else {
+            Opcode::Continuation
+        };
+        if let Some(compression) = &mut self.compression {
+            let mut compressed = Vec::new();
+            compression.deflater.part(payload, last, &mut compressed);
+            self.frame(last, first, opcode, &compressed, out);
+        } else {
+            self.frame(last, false, opcode, payload, out);
+        }
+        self.parts = (!last).then_some(true);
+    }
+
+    /// Claims the connection for a message in parts.
+    pub(crate) fn begin_parts(&mut self) {
+        self.parts = Some(false);
+    }
+
+    /// Queues a ping or a pong.
+    pub(crate) fn control(&self, opcode: Opcode, payload: &[u8], out: &mut Output) {
+        debug_assert!(opcode.is_control());
+        self.frame(true, false, opcode, payload, out);
+    }
+
+    /// Queues a Close frame.
+    pub(crate) fn close(&self, close: &CloseFrame, out: &mut Output) {
+        let mut payload = Vec::new();
+        close.encode(&mut payload);
+        self.frame(true, false, Opcode::Close, &payload, out);
+    }
+
+    fn frame(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Output) {
+        out.append(|out| {
+            out.reserve(MAX_HEADER + payload.len());
+            let key = (self.role == Role::Client).then(mask::new_key);
+            self.header(fin, rsv1, opcode, payload.len(), key)
+                .encode(out);
+            match key {
+                Some(key) => mask::append(key, payload, out),
+                None => out.extend_from_slice(payload),
+            }
+        });
+    }
+
+    fn header(
+        &self,
+        fin: bool,
+        rsv1: bool,
+        opcode: Opcode,
+        length: usize,
+        mask: Option<mask::MaskingKey>,
+    ) -> Header {
+        debug_assert_eq!(self.role == Role::Client, mask.is_some());
+        Header {
+            fin,
+            rsv1,
+            opcode,
+            mask,
+            length: length as u64,
+        }
+    }
+}
