@@ -59,7 +59,12 @@ struct Inner {
 impl Error {
     /// An error of this kind; `context` says what was wrong, where, and what to do.
     pub fn new(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, context: context.into(), source: None, body: Bytes::new() }))
+        Self(Box::new(Inner {
+            kind,
+            context: context.into(),
+            source: None,
+            body: Bytes::new(),
+        }))
     }
 
     /// Adds the cause.
@@ -130,13 +135,23 @@ impl StdError for Error {
 
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
-        Self::new(ErrorKind::Violation(violation), format!("the peer broke the protocol: {violation} ({})", violation.section()))
+        Self::new(
+            ErrorKind::Violation(violation),
+            format!(
+                "the peer broke the protocol: {violation} ({})",
+                violation.section()
+            ),
+        )
     }
 }
 
 impl From<io::Error> for Error {
     fn from(source: io::Error) -> Self {
-        let kind = if source.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Io };
+        let kind = if source.kind() == io::ErrorKind::TimedOut {
+            ErrorKind::Timeout
+        } else {
+            ErrorKind::Io
+        };
         Self::new(kind, format!("the connection failed: {source}")).with_source(source)
     }
 }
