@@ -20,6 +20,8 @@ pub enum ErrorKind {
     Violation(Violation),
     /// The connection is closed: by the peer, or by this side.
     Closed(Option<CloseFrame>),
+    /// More output waits than `write_high_water` allows: the peer reads slowly.
+    Full,
     /// The server refused the opening handshake with this HTTP status, or answered it wrongly (status 101 or 200).
     Handshake(u16),
     /// TLS failed: a certificate that is not trusted, a name that does not match, a broken handshake.

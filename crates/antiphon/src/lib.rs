@@ -1,7 +1,28 @@
-//! Placeholder.
-pub mod error;
+//! A strict, bounded and fast WebSocket server and client for tokio, hyper, axum and rustls.
+
 pub mod origin;
 pub mod peer;
 pub mod tls;
-pub use error::{Error, ErrorKind, Result};
-pub use origin::Origins;
+
+mod driver;
+mod error;
+mod io;
+mod socket;
+mod stream;
+mod transport;
+
+pub use antiphon_proto::{
+    close::{CloseCode, CloseFrame},
+    config::{Codec, Config, DeflateConfig, Role},
+    error::Violation,
+    message::{Message, MessageKind, Utf8Bytes},
+    sender::Prepared,
+};
+
+pub use crate::{
+    error::{Error, ErrorKind, Result, SendError},
+    io::{Framing, WebSocketIo},
+    origin::Origins,
+    socket::{Receiver, Sender, WebSocket},
+    stream::{MessageReader, MessageWriter},
+};

@@ -7,8 +7,17 @@ pub fn is_valid(bytes: &[u8]) -> bool {
 }
 
 /// Validates text that arrives in pieces of any size.
+///
+/// ```
+/// use antiphon_proto::utf8::Validator;
+///
+/// let mut validator = Validator::default();
+/// assert!(validator.push(b"\xe2\x82"));
+/// assert!(validator.push(b"\xac"));
+/// assert!(validator.finish());
+/// ```
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Validator {
+pub struct Validator {
     /// The beginning of a character whose rest has not arrived.
     partial: [u8; 4],
     partial_len: u8,
@@ -17,7 +26,7 @@ pub(crate) struct Validator {
 impl Validator {
     /// Takes the next piece. `false` as soon as no continuation could make the text valid.
     #[must_use]
-    pub(crate) fn push(&mut self, mut piece: &[u8]) -> bool {
+    pub fn push(&mut self, mut piece: &[u8]) -> bool {
         while self.partial_len > 0 {
             let Some((&byte, rest)) = piece.split_first() else {
                 return true;
@@ -45,7 +54,7 @@ impl Validator {
 
     /// Ends the text: `false` where it stops inside a character. The validator is new again afterwards.
     #[must_use]
-    pub(crate) fn finish(&mut self) -> bool {
+    pub fn finish(&mut self) -> bool {
         std::mem::take(&mut self.partial_len) == 0
     }
 }

@@ -1,0 +1,687 @@
+//! The loop between a transport and the protocol core: read, parse, write, wait, all in `poll_*` functions.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    io::{self, IoSlice},
+    mem,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker, ready},
+    time::Duration,
+};
+
+use antiphon_proto::{
+    close::{CloseCode, CloseFrame},
+    connection::{Connection, End, Event, Input, PingId, Refused},
+    message::{Message, MessageKind},
+};
+use bytes::Bytes;
+use tokio::{
+    io::ReadBuf,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use crate::{
+    error::{Error, ErrorKind},
+    transport::Transport,
+};
+
+/// Bytes read at once. The buffer belongs to the thread: all connections that it drives share one.
+const SCRATCH: usize = 128 * 1024;
+
+/// Output that may gather while a handler runs before it is written in the middle of it.
+const CORK_LIMIT: usize = 64 * 1024;
+
+/// Messages set aside while a ping waits for its pong and nobody receives.
+const MAX_INBOX: usize = 16;
+
+/// Slices of one vectored write.
+const MAX_SLICES: usize = 16;
+
+thread_local! {
+    static SCRATCH_BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends the thread's buffer. A transport that is itself made of sockets may read inside a read: the inner one gets a
+/// buffer of its own.
+fn with_scratch<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut scratch = SCRATCH_BUFFER.take();
+    if scratch.is_empty() {
+        scratch = vec![0; SCRATCH];
+    }
+    let result = f(&mut scratch);
+    SCRATCH_BUFFER.set(scratch);
+    result
+}
+
+/// What a reader is given.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Message(Message),
+    Part {
+        kind: MessageKind,
+        payload: Bytes,
+        last: bool,
+    },
+}
+
+/// Whether messages are wanted whole or as their parts arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Whole,
+    Parts,
+}
+
+/// The tasks that wait for something of a socket. All I/O is polled with one waker that wakes them all, so that any of
+/// them carries the connection on.
+#[derive(Debug, Default)]
+pub(crate) struct Wakers(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    receiver: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Wakers {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_all(&self) {
+        let others = {
+            let mut waiting = self.lock();
+            if let Some(receiver) = &waiting.receiver {
+                receiver.wake_by_ref();
+            }
+            mem::take(&mut waiting.others)
+        };
+        others.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Wakers {
+    fn wake(self: Arc<Self>) {
+        self.wake_all();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake_all();
+    }
+}
+
+/// A connection on its transport.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    transport: Transport,
+    connection: Connection,
+    /// Bytes that were read and not yet parsed, from `parsed` on. Empty, and without memory, when idle.
+    unread: Vec<u8>,
+    parsed: usize,
+    /// The time of the last read: what was read together is parsed as of one moment.
+    now: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    wakers: Arc<Wakers>,
+    waker: Waker,
+    receiver: Option<Waker>,
+    inbox: Vec<Message>,
+    /// The reader of a message in parts was dropped: its rest is thrown away.
+    skip_message: bool,
+    /// A handler is running and output is written after it.
+    corked: bool,
+    pongs: Vec<(PingId, Duration)>,
+    queued: u64,
+    written: u64,
+    /// Writing has been shut down.
+    shut_down: bool,
+    failure: Option<io::Error>,
+    /// The transport takes nothing any more; what the peer sent before may still be read.
+    write_failed: bool,
+    end_reported: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(transport: Transport, connection: Connection, read_ahead: Bytes) -> Self {
+        let wakers = Arc::new(Wakers::default());
+        Self {
+            transport,
+            connection,
+            unread: read_ahead.to_vec(),
+            parsed: 0,
+            now: Instant::now(),
+            timer: None,
+            waker: Waker::from(Arc::clone(&wakers)),
+            wakers,
+            receiver: None,
+            inbox: Vec::new(),
+            skip_message: false,
+            corked: false,
+            pongs: Vec::new(),
+            queued: 0,
+            written: 0,
+            shut_down: false,
+            failure: None,
+            write_failed: false,
+            end_reported: false,
+        }
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The next message, or part of one; `None` after the closing handshake.
+    pub(crate) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        want: Want,
+    ) -> Poll<Result<Option<Item>, Error>> {
+        if want == Want::Whole && !self.inbox.is_empty() {
+            return Poll::Ready(Ok(Some(Item::Message(self.inbox.remove(0)))));
+        }
+        if self.end_reported {
+            return Poll::Ready(Ok(None));
+        }
+        if !self
+            .receiver
+            .as_ref()
+            .is_some_and(|known| known.will_wake(cx.waker()))
+        {
+            self.receiver = Some(cx.waker().clone());
+            self.wakers.lock().receiver = Some(cx.waker().clone());
+        }
+        let item = ready!(self.poll_item(want));
+        Poll::Ready(match item {
+            Some(item) => Ok(Some(item)),
+            None => {
+                self.end_reported = true;
+                self.end_result()
+            }
+        })
+    }
+
+    /// Throws away the rest of a message whose parts nobody wants any more.
+    pub(crate) fn skip_message(&mut self) {
+        self.skip_message = true;
+    }
+
+    /// Queues a message once there is room. `Ready` with how far the output must be written for it to have gone.
+    pub(crate) fn poll_queue(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: impl FnOnce(&mut Connection) -> Result<(), Refused>,
+    ) -> Poll<Result<u64, Error>> {
+        if self.has_room() || self.poll_write_out().is_ready() {
+            if let Some(error) = self.send_error() {
+                return Poll::Ready(Err(error));
+            }
+            match self.queue(queue) {
+                Ok(()) => return Poll::Ready(Ok(self.queued)),
+                Err(Refused::InsideMessage) => {}
+                Err(_) => return Poll::Ready(Err(self.closed_error())),
+            }
+        }
+        self.wait(cx)
+    }
+
+    /// Whether a message can be queued without waiting.
+    pub(crate) fn has_room(&self) -> bool {
+        self.connection.buffered() < self.connection.config().write_high_water
+    }
+
+    /// Queues something now.
+    pub(crate) fn queue(
+        &mut self,
+        queue: impl FnOnce(&mut Connection) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let before = self.connection.buffered();
+        let result = queue(&mut self.connection);
+        self.queued += self.connection.buffered().saturating_sub(before) as u64;
+        result
+    }
+
+    /// Waits until the output has been written up to `position`.
+    pub(crate) fn poll_written(
+        &mut self,
+        cx: &mut Context<'_>,
+        position: u64,
+    ) -> Poll<Result<(), Error>> {
+        if self.corked && self.connection.buffered() < CORK_LIMIT {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = self.poll_write_out().is_ready();
+        if let Some(error) = self.failed_error() {
+            return Poll::Ready(Err(error));
+        }
+        if flushed || self.written >= position {
+            return Poll::Ready(Ok(()));
+        }
+        self.wait(cx)
+    }
+
+    /// Waits until all output has been written, corked or not.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let flushed = self.poll_write_out().is_ready();
+        if let Some(error) = self.failed_error() {
+            return Poll::Ready(Err(error));
+        }
+        if flushed {
+            Poll::Ready(Ok(()))
+        } else {
+            self.wait(cx)
+        }
+    }
+
+    /// Writes what it can without waiting; the rest follows when the transport takes it.
+    pub(crate) fn write_now(&mut self) {
+        if !self.corked {
+            let _ = self.poll_write_out();
+        }
+    }
+
+    /// Holds output back until [`uncork`](Self::uncork), so that the replies to one read leave in one write.
+    pub(crate) fn cork(&mut self) {
+        self.corked = true;
+    }
+
+    /// Writes what was held back.
+    pub(crate) fn uncork(&mut self) {
+        self.corked = false;
+        if self.connection.buffered() > 0 {
+            let _ = self.poll_write_out();
+        }
+    }
+
+    /// Sends a ping; [`poll_pong`](Self::poll_pong) waits for its pong.
+    pub(crate) fn ping(&mut self) -> Result<PingId, Error> {
+        let now = Instant::now().into_std();
+        let mut id = None;
+        self.queue(|connection| connection.ping(now).map(|ping| id = Some(ping)))
+            .map_err(|_| self.closed_error())?;
+        self.write_now();
+        id.ok_or_else(|| self.closed_error())
+    }
+
+    /// The round trip of a ping. Carries the connection on, also where nobody receives.
+    pub(crate) fn poll_pong(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: PingId,
+    ) -> Poll<Result<Duration, Error>> {
+        loop {
+            // A pong answers its own ping and those before it.
+            if let Some(&(_, trip)) = self.pongs.iter().find(|(pong, _)| *pong >= id) {
+                self.pongs.retain(|(pong, _)| *pong != id);
+                return Poll::Ready(Ok(trip));
+            }
+            if self.inbox.len() >= MAX_INBOX {
+                return self.wait(cx);
+            }
+            self.register(cx);
+            match ready!(self.poll_item(Want::Whole)) {
+                Some(Item::Message(message)) => {
+                    self.inbox.push(message);
+                    self.wakers.wake_all();
+                }
+                Some(Item::Part { .. }) => {}
+                None => return Poll::Ready(Err(self.closed_error())),
+            }
+        }
+    }
+
+    /// Begins the closing handshake and writes what it can of it.
+    pub(crate) fn start_close(&mut self, close: CloseFrame) -> Result<(), Error> {
+        let now = Instant::now().into_std();
+        let before = self.connection.buffered();
+        self.connection.close(now, close)?;
+        self.queued += self.connection.buffered().saturating_sub(before) as u64;
+        let _ = self.poll_write_out();
+        self.wakers.wake_all();
+        Ok(())
+    }
+
+    /// Carries the connection to its end; what still comes is thrown away.
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseFrame>> {
+        self.register(cx);
+        while ready!(self.poll_item(Want::Parts)).is_some() {}
+        self.wakers.wake_all();
+        Poll::Ready(match self.connection.end() {
+            Some(End::Clean(close)) => Some(close.clone()),
+            _ => None,
+        })
+    }
+
+    /// Wakes every task that waits.
+    pub(crate) fn wake_all(&self) {
+        self.wakers.wake_all();
+    }
+
+    /// Why nothing can be sent any more.
+    pub(crate) fn closed_error(&self) -> Error {
+        if let Some(error) = self.failed_error() {
+            return error;
+        }
+        let close = match self.connection.end() {
+            Some(End::Clean(close)) => Some(close.clone()),
+            _ => None,
+        };
+        let context = match &close {
+            Some(close) => format!("the connection is closed: the peer said {close}"),
+            None => "the connection is closing".to_owned(),
+        };
+        Error::new(ErrorKind::Closed(close), context)
+    }
+
+    fn send_error(&self) -> Option<Error> {
+        (self.write_failed || !self.connection.is_open()).then(|| self.closed_error())
+    }
+
+    /// The failure that ended the connection, where it did not end cleanly.
+    fn failed_error(&self) -> Option<Error> {
+        let timeout = |context| Some(Error::new(ErrorKind::Timeout, context));
+        let Some(end) = self.connection.end() else {
+            return self.write_failed.then(|| self.io_error());
+        };
+        match end {
+            End::Clean(_) => None,
+            End::Violation(violation) => Some((*violation).into()),
+            End::PongTimeout => timeout("the peer is gone: no pong came in time"),
+            End::WriteTimeout => timeout("the peer reads too slowly: it took nothing for too long"),
+            End::CloseTimeout => timeout("the peer did not answer the Close frame in time"),
+            _ => Some(self.io_error()),
+        }
+    }
+
+    fn io_error(&self) -> Error {
+        match &self.failure {
+            Some(failure) => io::Error::new(failure.kind(), failure.to_string()).into(),
+            None => Error::new(
+                ErrorKind::Io,
+                "the connection ended without the closing handshake (1006)",
+            ),
+        }
+    }
+
+    fn end_result(&self) -> Result<Option<Item>, Error> {
+        match self.failed_error() {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads, parses and writes until there is an item for the reader; `None` at the very end.
+    fn poll_item(&mut self, want: Want) -> Poll<Option<Item>> {
+        loop {
+            self.connection
+                .deliver_parts(want == Want::Parts || self.skip_message);
+            while self.parsed < self.unread.len() {
+                let (event, consumed) = {
+                    let mut input = Input::new(&mut self.unread[self.parsed..]);
+                    let before = input.remaining().len();
+                    let event = self
+                        .connection
+                        .handle_input(self.now.into_std(), &mut input);
+                    (
+                        event.map(|event| event.map(Owned::from)),
+                        before - input.remaining().len(),
+                    )
+                };
+                self.parsed += consumed;
+                if self.parsed == self.unread.len() {
+                    self.unread = Vec::new();
+                    self.parsed = 0;
+                }
+                if let Some(item) = self.digest(event.unwrap_or(None)) {
+                    return Poll::Ready(Some(item));
+                }
+            }
+            if self.connection.end().is_some() {
+                return self.poll_finish().map(|()| None);
+            }
+            // Input has run out: replies go out before anything is waited for.
+            if self.connection.buffered() > 0 && !self.corked {
+                let _ = self.poll_write_out();
+            }
+            match self.poll_read(want) {
+                Poll::Ready(Some(item)) => return Poll::Ready(Some(item)),
+                Poll::Ready(None) => {
+                    if !self.connection.is_open() {
+                        // A peer that never stops sending must not outlive the wait for its Close.
+                        let now = Instant::now().into_std();
+                        self.connection.handle_deadline(now);
+                    }
+                }
+                Poll::Pending => ready!(self.poll_timer()),
+            }
+        }
+    }
+
+    /// Reads once into the shared buffer and parses as far as the first item.
+    fn poll_read(&mut self, want: Want) -> Poll<Option<Item>> {
+        with_scratch(|scratch| {
+            let mut buf = ReadBuf::new(scratch);
+            let mut cx = Context::from_waker(&self.waker);
+            let result = ready!(self.transport.poll_read(&mut cx, &mut buf));
+            self.now = Instant::now();
+            let filled = buf.filled().len();
+            if let Err(error) = result {
+                self.failure = Some(error);
+                self.connection.handle_eof(self.now.into_std());
+                return Poll::Ready(None);
+            }
+            if filled == 0 {
+                self.connection.handle_eof(self.now.into_std());
+                return Poll::Ready(None);
+            }
+            let mut input = Input::new(&mut scratch[..filled]);
+            while !input.is_empty() {
+                self.connection
+                    .deliver_parts(want == Want::Parts || self.skip_message);
+                let event = self
+                    .connection
+                    .handle_input(self.now.into_std(), &mut input);
+                let event = event.unwrap_or(None).map(Owned::from);
+                if let Some(item) = self.digest(event) {
+                    self.unread = input.remaining().to_vec();
+                    self.parsed = 0;
+                    return Poll::Ready(Some(item));
+                }
+            }
+            Poll::Ready(None)
+        })
+    }
+
+    /// Keeps what concerns the connection, passes on what concerns the reader.
+    fn digest(&mut self, event: Option<Owned>) -> Option<Item> {
+        match event? {
+            Owned::Item(Item::Part { last, .. }) if self.skip_message => {
+                self.skip_message = !last;
+                None
+            }
+            Owned::Item(item) => Some(item),
+            Owned::Pong(id, trip) => {
+                if self.pongs.len() >= MAX_INBOX {
+                    self.pongs.remove(0);
+                }
+                self.pongs.push((id, trip));
+                self.wakers.wake_all();
+                None
+            }
+            Owned::Other => None,
+        }
+    }
+
+    /// Writes until nothing is left or the transport takes no more.
+    fn poll_write_out(&mut self) -> Poll<()> {
+        if self.write_failed {
+            self.discard_output();
+            return Poll::Ready(());
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        while self.connection.buffered() > 0 {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let filled = self.connection.output(&mut slices);
+            let written = match self.transport.poll_write(&mut cx, &slices[..filled]) {
+                Poll::Ready(Ok(written)) => written,
+                Poll::Ready(Err(error)) => {
+                    self.write_failed(error);
+                    return Poll::Ready(());
+                }
+                Poll::Pending => {
+                    self.connection.advance_output(Instant::now().into_std(), 0);
+                    return Poll::Pending;
+                }
+            };
+            if written == 0 {
+                self.write_failed(io::ErrorKind::WriteZero.into());
+                return Poll::Ready(());
+            }
+            self.written += written as u64;
+            self.connection.advance_output(self.now.into_std(), written);
+        }
+        match self.transport.poll_flush(&mut cx) {
+            Poll::Ready(Err(error)) => {
+                self.write_failed(error);
+                Poll::Ready(())
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Nothing can be written any more. The peer's last words may stand unread: reading goes on until its end.
+    fn write_failed(&mut self, error: io::Error) {
+        self.write_failed = true;
+        self.failure.get_or_insert(error);
+        self.wakers.wake_all();
+        self.discard_output();
+    }
+
+    fn discard_output(&mut self) {
+        let left = self.connection.buffered();
+        self.connection.advance_output(self.now.into_std(), left);
+    }
+
+    /// After the end: writes the Close frame, tells the peer that nothing follows, and reads until it hangs up, so that
+    /// unread input cannot destroy the Close frame on its way.
+    fn poll_finish(&mut self) -> Poll<()> {
+        loop {
+            let written = self.poll_write_out().is_ready();
+            if self.connection.is_finished() {
+                if !written {
+                    // TLS may hold the last bytes back: they get the time that a Close may take.
+                    ready!(self.poll_timer());
+                }
+                if !self.shut_down {
+                    let mut cx = Context::from_waker(&self.waker);
+                    let _ = self.transport.poll_shutdown(&mut cx);
+                    self.shut_down = true;
+                }
+                self.transport = Transport::Closed;
+                self.unread = Vec::new();
+                self.timer = None;
+                self.wakers.wake_all();
+                return Poll::Ready(());
+            }
+            if self.connection.wants_shutdown() && !self.shut_down {
+                let mut cx = Context::from_waker(&self.waker);
+                self.shut_down = self.transport.poll_shutdown(&mut cx).is_ready();
+            }
+            match self.poll_read(Want::Parts) {
+                Poll::Ready(_) => self.connection.handle_deadline(Instant::now().into_std()),
+                Poll::Pending => ready!(self.poll_timer()),
+            }
+        }
+    }
+
+    /// `Ready` where a deadline passed and was handled. The timer is only ever moved when it fires or is too late: a
+    /// deadline that keeps being postponed costs nothing.
+    fn poll_timer(&mut self) -> Poll<()> {
+        let Some(deadline) = self.connection.poll_deadline() else {
+            return Poll::Pending;
+        };
+        let deadline = Instant::from_std(deadline);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        while timer.as_mut().poll(&mut cx).is_ready() {
+            let now = Instant::now();
+            if now >= deadline {
+                let before = self.connection.buffered();
+                self.connection.handle_deadline(now.into_std());
+                self.queued += self.connection.buffered().saturating_sub(before) as u64;
+                self.timer = None;
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Makes the task wait for anything to happen, the passing of a deadline included.
+    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        self.register(cx);
+        if self.poll_timer().is_ready() {
+            self.wakers.wake_all();
+        }
+        Poll::Pending
+    }
+
+    fn register(&self, cx: &Context<'_>) {
+        let mut waiting = self.wakers.lock();
+        if !waiting
+            .others
+            .iter()
+            .any(|known| known.will_wake(cx.waker()))
+        {
+            waiting.others.push(cx.waker().clone());
+        }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // Nobody waits for the peer any more, but it is told where that costs no waiting.
+        if self.connection.is_open() {
+            let close = CloseFrame::new(CloseCode::GOING_AWAY, "");
+            let _ = self.connection.close(Instant::now().into_std(), close);
+        }
+        self.waker = Waker::noop().clone();
+        if self.connection.buffered() > 0 {
+            let _ = self.poll_write_out();
+        }
+    }
+}
+
+/// An event that no longer borrows from the bytes that were read.
+enum Owned {
+    Item(Item),
+    Pong(PingId, Duration),
+    Other,
+}
+
+impl From<Event<'_>> for Owned {
+    fn from(event: Event<'_>) -> Self {
+        match event {
+            Event::Part {
+                kind,
+                payload,
+                last,
+            } => Self::Item(Item::Part {
+                kind,
+                payload: payload.into_bytes(),
+                last,
+            }),
+            Event::Pong(Some((id, trip))) => Self::Pong(id, trip),
+            event => match event.into_message() {
+                Some(message) => Self::Item(Item::Message(message)),
+                None => Self::Other,
+            },
+        }
+    }
+}

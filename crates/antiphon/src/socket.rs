@@ -1,0 +1,607 @@
+//! The open socket: receive, send, ping, close, by one owner or by many tasks.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use antiphon_proto::{
+    close::{CloseCode, CloseFrame},
+    config::{Config, DeflateConfig, Role},
+    connection::{Connection, End},
+    handshake::Negotiated,
+    message::{Message, MessageKind, Utf8Bytes},
+    sender::Prepared,
+};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    driver::{Driver, Item, Want},
+    error::{Error, ErrorKind, Result, SendError},
+    transport::{Io, Transport},
+};
+
+/// What the handles of one socket share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    driver: Mutex<Driver>,
+    subprotocol: Option<String>,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Driver> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An open WebSocket connection.
+///
+/// One owner receives; any number of tasks may send, through `&self` or a [`Sender`]. Pings are answered, pongs
+/// awaited and deadlines kept while any of its methods is being awaited, so a loop over [`recv`](Self::recv) is all that
+/// a connection needs to stay alive.
+///
+/// Dropping an open socket sends Close 1001 where that costs no waiting, and drops the connection.
+///
+/// ```no_run
+/// # async fn example(mut socket: antiphon::WebSocket) -> antiphon::Result<()> {
+/// while let Some(message) = socket.recv().await? {
+///     socket.send(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WebSocket {
+    receiver: Receiver,
+}
+
+impl WebSocket {
+    /// A socket over a transport whose opening handshake is complete. `read_ahead` came behind the handshake.
+    pub(crate) fn new(
+        transport: impl Into<Transport>,
+        role: Role,
+        config: Arc<Config>,
+        negotiated: Negotiated,
+        deflate: Option<Arc<DeflateConfig>>,
+        read_ahead: Bytes,
+    ) -> Self {
+        let deflate = negotiated.deflate.zip(deflate);
+        let now = tokio::time::Instant::now().into_std();
+        let connection = Connection::new(role, config, deflate, now);
+        let driver = Driver::new(transport.into(), connection, read_ahead);
+        let subprotocol = negotiated.subprotocol.map(|name| name.to_string());
+        let shared = Arc::new(Shared {
+            driver: Mutex::new(driver),
+            subprotocol,
+        });
+        Self {
+            receiver: Receiver {
+                sender: Sender { shared },
+            },
+        }
+    }
+
+    /// A socket over anything that reads and writes, after an opening handshake that was made elsewhere, without
+    /// extensions.
+    ///
+    /// ```
+    /// use antiphon::{Config, Role, WebSocket};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> antiphon::Result<()> {
+    /// let (near, far) = tokio::io::duplex(1024);
+    /// let client = WebSocket::from_io(near, Role::Client, Config::default());
+    /// let mut server = WebSocket::from_io(far, Role::Server, Config::default());
+    /// client.send("hello").await?;
+    /// assert_eq!(server.recv().await?.unwrap().as_text(), Some("hello"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_io(
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        role: Role,
+        config: Config,
+    ) -> Self {
+        let io: Box<dyn Io> = Box::new(io);
+        Self::new(
+            io,
+            role,
+            Arc::new(config),
+            Negotiated::default(),
+            None,
+            Bytes::new(),
+        )
+    }
+
+    /// The next message; `None` after the closing handshake ([`close_frame`](Self::close_frame) says with what code).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Violation`] where the peer broke the protocol (it has been told), [`ErrorKind::Timeout`] where it
+    /// is gone, [`ErrorKind::Io`] where the connection ended without the closing handshake. After an error, `None`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a message that has arrived in part stays, and is completed by the next call.
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        self.receiver.recv().await
+    }
+
+    /// Sends a message: queues it and writes it out.
+    ///
+    /// Inside a handler that the server runs, the messages of one turn leave in one write when the handler waits.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] holds the message and why it was not sent, or not known to be.
+    ///
+    /// # Cancel safety
+    ///
+    /// A message is queued whole or not at all. Cancelled while it waits for room, it is not sent; cancelled
+    /// afterwards, it is sent by the next operation on the socket.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        self.sender_ref().send(message).await
+    }
+
+    /// Queues a message without writing it, waiting only while more than `write_high_water` bytes are queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: cancelled, the message is not queued.
+    pub async fn feed(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        self.sender_ref().feed(message).await
+    }
+
+    /// Writes out everything that is queued.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended, where it did.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn flush(&self) -> Result<()> {
+        self.sender_ref().flush().await
+    }
+
+    /// Queues a message if there is room, and writes what the transport takes at once.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] with [`ErrorKind::Full`] where more than `write_high_water` bytes wait, or why the connection
+    /// ended.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        self.sender_ref().try_send(message)
+    }
+
+    /// Sends a message whose frame is made once for many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Self::flush).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`send`](Self::send).
+    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<()> {
+        self.sender_ref().send_prepared(prepared).await
+    }
+
+    /// Sends a ping and waits for its pong: the round-trip time.
+    ///
+    /// Messages that come meanwhile are kept for [`recv`](Self::recv).
+    ///
+    /// # Errors
+    ///
+    /// Why the connection ended, where it did.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn ping(&self) -> Result<Duration> {
+        self.sender_ref().ping().await
+    }
+
+    /// Closes the connection: sends a Close frame and waits for the peer's, at most `close_timeout`. Messages that
+    /// come meanwhile are thrown away. The result is the peer's Close frame; `None` where it did not answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Violation`] where the code must not be sent (RFC 6455 section 7.4); nothing is sent then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, the Close frame is on its way all the same.
+    pub async fn close(
+        &self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<Utf8Bytes>,
+    ) -> Result<Option<CloseFrame>> {
+        self.sender_ref().close(code, reason).await
+    }
+
+    /// A handle to send from other tasks.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        self.sender_ref().clone()
+    }
+
+    /// A handle to send and one to receive.
+    #[must_use]
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender(), self.receiver)
+    }
+
+    /// The subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.sender_ref().subprotocol()
+    }
+
+    /// The peer's Close frame, once it has come.
+    #[must_use]
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        self.sender_ref().close_frame()
+    }
+
+    /// Whether messages can be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sender_ref().is_open()
+    }
+
+    /// Bytes queued and not yet written.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.sender_ref().buffered()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.sender_ref().shared
+    }
+
+    pub(crate) fn receiver_mut(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    pub(crate) fn into_receiver(self) -> Receiver {
+        self.receiver
+    }
+
+    pub(crate) fn sender_ref(&self) -> &Sender {
+        &self.receiver.sender
+    }
+}
+
+/// Yields messages until the closing handshake; after an error it ends.
+impl Stream for WebSocket {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+impl Sink<Message> for WebSocket {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.shared().lock().poll_queue(cx, |_| Ok(())).map_ok(drop)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> Result<()> {
+        let mut driver = self.shared().lock();
+        driver
+            .queue(|connection| connection.send(&message))
+            .map_err(|_| driver.closed_error())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.shared().lock().poll_flush(cx)
+    }
+
+    /// Closes with 1000 and waits for the peer's Close, at most `close_timeout`.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut driver = self.shared().lock();
+        driver.start_close(CloseFrame::new(CloseCode::NORMAL, ""))?;
+        driver.poll_closed(cx).map(|_| Ok(()))
+    }
+}
+
+/// The receiving half of a socket.
+#[derive(Debug)]
+pub struct Receiver {
+    sender: Sender,
+}
+
+impl Receiver {
+    /// The next message. See [`WebSocket::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// A handle to send.
+    #[must_use]
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        loop {
+            match ready!(self.sender.shared.lock().poll_receive(cx, Want::Whole))? {
+                Some(Item::Message(message)) => return Poll::Ready(Ok(Some(message))),
+                // The rest of a message whose reader was dropped.
+                Some(Item::Part { .. }) => {}
+                None => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+        let mut driver = self.sender.shared.lock();
+        Poll::Ready(Ok(match ready!(driver.poll_receive(cx, Want::Parts))? {
+            Some(Item::Part {
+                kind,
+                payload,
+                last,
+            }) => Some(Part {
+                kind,
+                payload,
+                last,
+            }),
+            Some(Item::Message(message)) => Some(Part {
+                kind: message.kind(),
+                payload: message.into_bytes(),
+                last: true,
+            }),
+            None => None,
+        }))
+    }
+
+    pub(crate) fn skip_message(&self) {
+        self.sender.shared.lock().skip_message();
+    }
+}
+
+/// Yields messages until the closing handshake; after an error it ends.
+impl Stream for Receiver {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+/// A piece of a message.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) kind: MessageKind,
+    pub(crate) payload: Bytes,
+    pub(crate) last: bool,
+}
+
+/// A handle to send from any task. Cloning is cheap.
+///
+/// ```no_run
+/// # async fn example(mut socket: antiphon::WebSocket) -> antiphon::Result<()> {
+/// let sender = socket.sender();
+/// tokio::spawn(async move { sender.send("from another task").await });
+/// while let Some(message) = socket.recv().await? {
+///     println!("{message:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Sender {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("subprotocol", &self.shared.subprotocol)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    /// Sends a message. See [`WebSocket::send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WebSocket::send`].
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        let message = message.into();
+        let sent = self
+            .queue_then(|connection| connection.send(&message), true)
+            .await;
+        sent.map_err(|error| SendError { message, error })
+    }
+
+    /// Queues a message without writing it. See [`WebSocket::feed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn feed(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        let message = message.into();
+        let queued = self
+            .queue_then(|connection| connection.send(&message), false)
+            .await;
+        queued.map_err(|error| SendError { message, error })
+    }
+
+    /// Writes out everything that is queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::flush`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn flush(&self) -> Result<()> {
+        poll_fn(|cx| self.shared.lock().poll_flush(cx)).await
+    }
+
+    /// Queues a message if there is room. See [`WebSocket::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::try_send`].
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
+        let message = message.into();
+        let mut driver = self.shared.lock();
+        let error = if driver.has_room() {
+            match driver.queue(|connection| connection.send(&message)) {
+                Ok(()) => {
+                    driver.write_now();
+                    return Ok(());
+                }
+                Err(antiphon_proto::connection::Refused::InsideMessage) => {
+                    Error::new(ErrorKind::Full, "another message is being sent in parts")
+                }
+                Err(_) => driver.closed_error(),
+            }
+        } else if driver.connection().is_open() {
+            Error::new(
+                ErrorKind::Full,
+                "too much output waits for the peer to read",
+            )
+        } else {
+            driver.closed_error()
+        };
+        drop(driver);
+        Err(SendError { message, error })
+    }
+
+    /// Sends a message whose frame is made once for many connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::flush`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WebSocket::send`].
+    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<()> {
+        self.queue_then(|connection| connection.send_prepared(prepared), true)
+            .await
+    }
+
+    /// Sends a ping and waits for its pong. See [`WebSocket::ping`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn ping(&self) -> Result<Duration> {
+        let id = self.shared.lock().ping()?;
+        poll_fn(|cx| self.shared.lock().poll_pong(cx, id)).await
+    }
+
+    /// Closes the connection. See [`WebSocket::close`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::close`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`WebSocket::close`].
+    pub async fn close(
+        &self,
+        code: impl Into<CloseCode>,
+        reason: impl Into<Utf8Bytes>,
+    ) -> Result<Option<CloseFrame>> {
+        self.shared
+            .lock()
+            .start_close(CloseFrame::new(code, reason))?;
+        Ok(poll_fn(|cx| self.shared.lock().poll_closed(cx)).await)
+    }
+
+    /// The subprotocol that was agreed on.
+    #[must_use]
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.shared.subprotocol.as_deref()
+    }
+
+    /// The peer's Close frame, once it has come.
+    #[must_use]
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        match self.shared.lock().connection().end() {
+            Some(End::Clean(close)) => Some(close.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether messages can be sent.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared.lock().connection().is_open()
+    }
+
+    /// Bytes queued and not yet written.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.shared.lock().connection().buffered()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Queues once there is room, and waits for the write where that is wanted.
+    async fn queue_then(
+        &self,
+        mut queue: impl FnMut(&mut Connection) -> Result<(), antiphon_proto::connection::Refused>,
+        write: bool,
+    ) -> Result<()> {
+        let mut position = None;
+        poll_fn(|cx| {
+            let mut driver = self.shared.lock();
+            let position = match position {
+                Some(position) => position,
+                None => *position.insert(ready!(driver.poll_queue(cx, &mut queue))?),
+            };
+            if write {
+                driver.poll_written(cx, position)
+            } else {
+                Poll::Ready(Ok(()))
+            }
+        })
+        .await
+    }
+}
