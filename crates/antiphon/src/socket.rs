@@ -264,8 +264,8 @@ impl WebSocket {
 
     /// Bytes queued and not yet written.
     #[must_use]
-    pub fn buffered(&self) -> usize {
-        self.sender_ref().buffered()
+    pub fn buffered_amount(&self) -> usize {
+        self.sender_ref().buffered_amount()
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -575,7 +575,7 @@ impl Sender {
 
     /// Bytes queued and not yet written.
     #[must_use]
-    pub fn buffered(&self) -> usize {
+    pub fn buffered_amount(&self) -> usize {
         self.shared.lock().connection().buffered()
     }
 

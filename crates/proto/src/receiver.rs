@@ -275,6 +275,10 @@ impl Receiver {
             }),
             (None, Some(partial)) => partial,
         };
+        if self.parts && header.length > 0 {
+            // Parts leave as they arrive; only fragments that bring nothing can pile up.
+            partial.fragments = 0;
+        }
         partial.fragments += 1;
         if partial.fragments > config.max_fragments {
             return Err(Violation::TooManyFragments {
