@@ -10,6 +10,7 @@ mod io;
 mod socket;
 mod stream;
 mod transport;
+mod turn;
 
 pub use antiphon_proto::{
     close::{CloseCode, CloseFrame},

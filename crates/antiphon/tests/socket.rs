@@ -81,7 +81,8 @@ trait SenderTask {
 }
 
 impl SenderTask for WebSocket {
-    fn sender_task(&self,
+    fn sender_task(
+        &self,
         message: Message,
     ) -> impl Future<Output = antiphon::Result<()>> + 'static {
         let sender = self.sender();

@@ -1,0 +1,108 @@
+//! A handler's turn: all that it sends between two waits leaves in one write.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::Arc,
+};
+
+use crate::socket::Shared;
+
+/// Runs a handler of the socket and writes its output whenever it waits, and when it ends.
+///
+/// A peer that pipelines sixteen messages is read once and answered once, by a handler that knows nothing of it.
+pub(crate) async fn run<F: Future>(socket: Arc<Shared>, handler: F) -> F::Output {
+    let mut handler = pin!(handler);
+    poll_fn(|cx| {
+        socket.lock().cork();
+        let turn = handler.as_mut().poll(cx);
+        socket.lock().uncork();
+        turn
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::{Context, Poll},
+    };
+
+    use antiphon_proto::config::{Config, Role};
+    use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+    use super::*;
+    use crate::socket::WebSocket;
+
+    /// Counts writes.
+    struct Counting(DuplexStream, Arc<AtomicUsize>);
+
+    impl AsyncRead for Counting {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Counting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.1.fetch_add(1, Relaxed);
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_replies_to_one_read_leave_in_one_write() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let writes = Arc::new(AtomicUsize::new(0));
+        let far = Counting(far, Arc::clone(&writes));
+        let mut server = WebSocket::from_io(far, Role::Server, Config::default());
+        let mut client = WebSocket::from_io(near, Role::Client, Config::default());
+        for i in 0..16 {
+            client.feed(format!("message {i}")).await.unwrap();
+        }
+        client.flush().await.unwrap();
+
+        let shared = Arc::clone(server.shared());
+        let handler = tokio::spawn(run(shared, async move {
+            for _ in 0..17 {
+                let message = server.recv().await?.expect("an open connection");
+                server.send(message).await?;
+            }
+            Ok::<_, crate::error::Error>(server)
+        }));
+        for i in 0..16 {
+            let reply = client.recv().await.unwrap().unwrap();
+            assert_eq!(reply.as_text(), Some(&*format!("message {i}")));
+        }
+        assert_eq!(writes.load(Relaxed), 1);
+        client.send("last").await.unwrap();
+        assert_eq!(
+            client.recv().await.unwrap().unwrap().as_text(),
+            Some("last")
+        );
+        let _open = handler.await.unwrap().unwrap();
+        assert_eq!(writes.load(Relaxed), 2);
+    }
+}
