@@ -4,9 +4,12 @@ pub mod origin;
 pub mod peer;
 pub mod tls;
 
+mod client;
 mod driver;
 mod error;
+mod exchange;
 mod io;
+mod proxy;
 mod socket;
 mod stream;
 mod transport;
@@ -21,9 +24,12 @@ pub use antiphon_proto::{
 };
 
 pub use crate::{
+    client::{Backoff, Client, Session, Sessions},
     error::{Error, ErrorKind, Result, SendError},
     io::{Framing, WebSocketIo},
     origin::Origins,
+    proxy::Proxy,
     socket::{Receiver, Sender, WebSocket},
     stream::{MessageReader, MessageWriter},
+    tls::client::ClientTls,
 };

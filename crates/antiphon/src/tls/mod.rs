@@ -1,5 +1,6 @@
 //! What both ends of TLS share: the cryptography, and certificates and keys read from PEM.
 
+pub(crate) mod client;
 pub mod server;
 
 use std::sync::Arc;
