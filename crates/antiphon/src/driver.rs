@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::VecDeque,
     future::Future,
     io::{self, IoSlice},
     mem,
@@ -125,9 +126,12 @@ pub(crate) struct Driver {
     wakers: Arc<Wakers>,
     waker: Waker,
     receiver: Option<Waker>,
-    inbox: Vec<Message>,
+    /// What came while a ping waited for its pong and nobody received.
+    inbox: VecDeque<Item>,
     /// The reader of a message in parts was dropped: its rest is thrown away.
     skip_message: bool,
+    /// A message has been handed out in part: its rest follows in parts, whoever asks.
+    inside_parts: bool,
     /// A handler is running and output is written after it.
     corked: bool,
     pongs: Vec<(PingId, Duration)>,
@@ -154,8 +158,9 @@ impl Driver {
             waker: Waker::from(Arc::clone(&wakers)),
             wakers,
             receiver: None,
-            inbox: Vec::new(),
+            inbox: VecDeque::new(),
             skip_message: false,
+            inside_parts: false,
             corked: false,
             pongs: Vec::new(),
             queued: 0,
@@ -174,11 +179,11 @@ impl Driver {
     /// The next message, or part of one; `None` after the closing handshake.
     pub(crate) fn poll_receive(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         want: Want,
     ) -> Poll<Result<Option<Item>, Error>> {
-        if want == Want::Whole && !self.inbox.is_empty() {
-            return Poll::Ready(Ok(Some(Item::Message(self.inbox.remove(0)))));
+        if let Some(item) = self.inbox.pop_front() {
+            return Poll::Ready(Ok(Some(item)));
         }
         if self.end_reported {
             return Poll::Ready(Ok(None));
@@ -203,7 +208,14 @@ impl Driver {
 
     /// Throws away the rest of a message whose parts nobody wants any more.
     pub(crate) fn skip_message(&mut self) {
-        self.skip_message = true;
+        while let Some(Item::Part { last, .. }) = self.inbox.front() {
+            let last = *last;
+            self.inbox.pop_front();
+            if last {
+                return;
+            }
+        }
+        self.skip_message = self.inside_parts;
     }
 
     /// Queues a message once there is room. `Ready` with how far the output must be written for it to have gone.
@@ -320,11 +332,10 @@ impl Driver {
             }
             self.register(cx);
             match ready!(self.poll_item(Want::Whole)) {
-                Some(Item::Message(message)) => {
-                    self.inbox.push(message);
+                Some(item) => {
+                    self.inbox.push_back(item);
                     self.wakers.wake_all();
                 }
-                Some(Item::Part { .. }) => {}
                 None => return Poll::Ready(Err(self.closed_error())),
             }
         }
@@ -342,7 +353,7 @@ impl Driver {
     }
 
     /// Carries the connection to its end; what still comes is thrown away.
-    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Option<CloseFrame>> {
+    pub(crate) fn poll_closed(&mut self, cx: &Context<'_>) -> Poll<Option<CloseFrame>> {
         self.register(cx);
         while ready!(self.poll_item(Want::Parts)).is_some() {}
         self.wakers.wake_all();
@@ -413,9 +424,9 @@ impl Driver {
     /// Reads, parses and writes until there is an item for the reader; `None` at the very end.
     fn poll_item(&mut self, want: Want) -> Poll<Option<Item>> {
         loop {
-            self.connection
-                .deliver_parts(want == Want::Parts || self.skip_message);
+            self.deliver(want);
             while self.parsed < self.unread.len() {
+                self.deliver(want);
                 let (event, consumed) = {
                     let mut input = Input::new(&mut self.unread[self.parsed..]);
                     let before = input.remaining().len();
@@ -476,8 +487,7 @@ impl Driver {
             }
             let mut input = Input::new(&mut scratch[..filled]);
             while !input.is_empty() {
-                self.connection
-                    .deliver_parts(want == Want::Parts || self.skip_message);
+                self.deliver(want);
                 let event = self
                     .connection
                     .handle_input(self.now.into_std(), &mut input);
@@ -492,14 +502,24 @@ impl Driver {
         })
     }
 
+    fn deliver(&mut self, want: Want) {
+        let parts = want == Want::Parts || self.skip_message || self.inside_parts;
+        self.connection.deliver_parts(parts);
+    }
+
     /// Keeps what concerns the connection, passes on what concerns the reader.
     fn digest(&mut self, event: Option<Owned>) -> Option<Item> {
         match event? {
-            Owned::Item(Item::Part { last, .. }) if self.skip_message => {
-                self.skip_message = !last;
-                None
+            Owned::Item(item) => {
+                if let Item::Part { last, .. } = item {
+                    self.inside_parts = !last;
+                    if self.skip_message {
+                        self.skip_message = !last;
+                        return None;
+                    }
+                }
+                Some(item)
             }
-            Owned::Item(item) => Some(item),
             Owned::Pong(id, trip) => {
                 if self.pongs.len() >= MAX_INBOX {
                     self.pongs.remove(0);
@@ -602,11 +622,17 @@ impl Driver {
             return Poll::Pending;
         };
         let deadline = Instant::from_std(deadline);
+        let mut fresh = self.timer.is_none();
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         if deadline < timer.deadline() {
             timer.as_mut().reset(deadline);
+            fresh = true;
+        }
+        // The waker is always the same: a timer that has it and has not fired need not be asked.
+        if !fresh && !timer.is_elapsed() {
+            return Poll::Pending;
         }
         let mut cx = Context::from_waker(&self.waker);
         while timer.as_mut().poll(&mut cx).is_ready() {
@@ -624,7 +650,7 @@ impl Driver {
     }
 
     /// Makes the task wait for anything to happen, the passing of a deadline included.
-    fn wait<T>(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
         self.register(cx);
         if self.poll_timer().is_ready() {
             self.wakers.wake_all();

@@ -326,6 +326,38 @@ async fn a_reader_dropped_early_skips_to_the_next_message() {
     writer.await.unwrap().unwrap();
 }
 
+/// A ping while a message is being read in parts keeps the parts, and the limit of whole messages stays away.
+#[tokio::test]
+async fn a_ping_inside_a_message_in_parts_changes_nothing() {
+    let (client, mut server) = pair();
+    let pinger = server.sender();
+    let writer = tokio::spawn(async move {
+        let mut client = client;
+        let mut writer = client.send_stream(MessageKind::Binary).await?;
+        for _ in 0..512 {
+            writer.write(&[b'x'; 4096]).await?;
+        }
+        writer.finish().await?;
+        client.send("next").await?;
+        client.recv().await
+    });
+    let mut reader = server.recv_stream().await.unwrap().unwrap();
+    let mut total = reader.chunk().await.unwrap().unwrap().len();
+    assert!(pinger.ping().now_or_never().is_none());
+    tokio::task::yield_now().await;
+    while let Some(part) = reader.chunk().await.unwrap() {
+        total += part.len();
+        if total % (128 * 1024) == 0 {
+            let _ = pinger.ping().now_or_never();
+        }
+    }
+    assert_eq!(total, 512 * 4096);
+    drop(reader);
+    assert_eq!(server.recv().await.unwrap().unwrap(), Message::text("next"));
+    server.close(1000, "").await.unwrap();
+    assert_eq!(writer.await.unwrap().unwrap(), None);
+}
+
 #[tokio::test]
 async fn an_abandoned_message_closes_the_connection() {
     let (client, mut server) = pair();

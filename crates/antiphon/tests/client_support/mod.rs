@@ -58,7 +58,9 @@ pub(crate) async fn echo(mut socket: WebSocket) {
 }
 
 /// Accepts one handshake on this connection and echoes; gives back the request's head.
-pub(crate) async fn serve_echo<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(mut io: T) -> String {
+pub(crate) async fn serve_echo<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    mut io: T,
+) -> String {
     let head = read_head(&mut io).await;
     if !head.is_empty() {
         io.write_all(switching(&head, "").as_bytes()).await.unwrap();
