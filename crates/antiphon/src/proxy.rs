@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use hyper_util::{
     client::{legacy::connect::proxy::SocksV5, proxy::matcher::Matcher},
     rt::TokioIo,
@@ -295,12 +295,14 @@ impl Route {
                     (502..=504, _) => "; it could not reach the server",
                     _ => "",
                 };
-                Err(self
-                    .error(format!(
-                        "refused to connect to {authority} with {}{advice}",
-                        head.status
-                    ))
-                    .with_body(body))
+                let mut error = self.error(format!(
+                    "refused to connect to {authority} with {}{advice}",
+                    head.status
+                ));
+                if head.status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+                    error = error.with_source(Unauthorized);
+                }
+                Err(error.with_body(body))
             }
             Err(error) => Err(self
                 .error(format!("did not answer as an HTTP proxy: {error}"))
@@ -374,6 +376,11 @@ impl fmt::Display for Route {
         write!(f, "{scheme}://{}", self.address().authority())
     }
 }
+
+/// The cause of an error that the same credentials, or none, will meet again.
+#[derive(Debug, thiserror::Error)]
+#[error("the proxy wants other credentials")]
+pub(crate) struct Unauthorized;
 
 /// The one connection to the proxy was used already; `tunnel` asks once.
 #[derive(Debug, thiserror::Error)]

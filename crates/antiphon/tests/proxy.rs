@@ -343,3 +343,63 @@ async fn exceptions_are_reached_directly() {
     .await;
     server.await.unwrap();
 }
+
+/// Run by the test below in a process of its own, because an environment belongs to a whole process.
+#[tokio::test]
+#[ignore = "needs the environment that the_environment_names_the_proxy gives it"]
+async fn connect_as_the_environment_says() {
+    let url = std::env::var("ANTIPHON_TEST_URL").expect("a URL");
+    check_echo(Client::new().connect(url).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn the_environment_names_the_proxy() {
+    for (variable, no_proxy, host, proxied) in [
+        ("HTTP_PROXY", "", "server.example", true),
+        ("http_proxy", "", "server.example", true),
+        ("ALL_PROXY", "", "server.example", true),
+        ("HTTP_PROXY", "", "127.0.0.1", false),
+        ("HTTP_PROXY", "localhost", "localhost", false),
+        ("HTTPS_PROXY", "", "127.0.0.1", false),
+    ] {
+        let (server, server_port) = listen().await;
+        let (proxy, proxy_port) = listen().await;
+        let server =
+            tokio::spawn(async move { serve_echo(server.accept().await.unwrap().0).await });
+        let proxy = tokio::spawn(http_proxy(proxy, Connect::Open));
+        let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+        for other in [
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "NO_PROXY",
+            "REQUEST_METHOD",
+        ] {
+            child.env_remove(other).env_remove(other.to_lowercase());
+        }
+        let output = child
+            .args(["--exact", "connect_as_the_environment_says", "--ignored"])
+            .env(variable, format!("http://127.0.0.1:{proxy_port}"))
+            .env("NO_PROXY", no_proxy)
+            .env("ANTIPHON_TEST_URL", format!("ws://{host}:{server_port}/"))
+            .output()
+            .await
+            .unwrap();
+        let row = format!(
+            "{variable} {host}: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert!(output.status.success(), "{row}");
+        assert!(row.contains("1 passed"), "{row}");
+        server.await.unwrap();
+        if proxied {
+            assert!(
+                proxy.await.unwrap().starts_with("CONNECT server.example:"),
+                "{row}"
+            );
+        } else {
+            assert!(!proxy.is_finished(), "{row}");
+            proxy.abort();
+        }
+    }
+}

@@ -550,6 +550,37 @@ mod http2 {
         }
     }
 
+    #[tokio::test]
+    async fn over_tls_a_server_without_extended_connect_is_asked_again() {
+        let authority = Authority::new("one");
+        let acceptor = authority.acceptor(&["localhost"], 2050, None, &[b"h2", b"http/1.1"]);
+        let (listener, port) = listen().await;
+        let server = tokio::spawn(async move {
+            let tls = acceptor
+                .accept(listener.accept().await.unwrap().0)
+                .await
+                .unwrap();
+            assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+            let refusing = tokio::spawn(serve_http2(tls, false, StatusCode::OK));
+            let tls = acceptor
+                .accept(listener.accept().await.unwrap().0)
+                .await
+                .unwrap();
+            assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+            serve_echo(tls).await;
+            refusing.await.unwrap();
+        });
+        let client = client(ClientTls::new().root_pem(authority.pem())).http2(true);
+        check_echo(
+            client
+                .connect(format!("wss://localhost:{port}/ws"))
+                .await
+                .unwrap(),
+        )
+        .await;
+        server.await.unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_server_without_extended_connect_is_named() {
         let (near, far) = tokio::io::duplex(64 * 1024);

@@ -23,6 +23,9 @@ use crate::exchange::{MAX_HEAD, beginning};
 const STREAM_WINDOW: u32 = 1024 * 1024;
 /// Wait for the server's SETTINGS, which it sends first of all.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(3);
+/// The limit of streams before SETTINGS have arrived, which always change it: a number that no server is likely to
+/// choose, because a server that does is waited for until [`SETTINGS_TIMEOUT`].
+const STREAMS_BEFORE_SETTINGS: usize = 97;
 /// hyper has no event for SETTINGS, so they are looked for: soon at first, then at this distance.
 const SETTINGS_POLL: Duration = Duration::from_millis(20);
 
@@ -51,14 +54,20 @@ where
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW)
+        .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
         .max_header_list_size(MAX_HEAD as u32)
         .handshake::<_, Empty<Bytes>>(TokioIo::new(io))
         .await?;
 
     let deadline = Instant::now() + SETTINGS_TIMEOUT;
     let mut pause = Duration::from_millis(1);
-    while !connection.is_extended_connect_protocol_enabled() {
-        if Instant::now() >= deadline {
+    loop {
+        // Read in this order: both change together, and may do so between the two reads.
+        let settled = connection.current_max_send_streams() != STREAMS_BEFORE_SETTINGS;
+        if connection.is_extended_connect_protocol_enabled() {
+            break;
+        }
+        if settled || Instant::now() >= deadline {
             return Ok(Answer::Unsupported);
         }
         tokio::select! {

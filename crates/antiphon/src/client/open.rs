@@ -305,3 +305,66 @@ fn astray(from: &WebSocketUri, location: &str, why: &str) -> Error {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_resolve_against_where_they_come_from() {
+        for (from, location, expected) in [
+            ("ws://a/b/c?d", "/e", Some("ws://a/e")),
+            ("ws://a/b/c?d", "e", Some("ws://a/b/e")),
+            ("ws://a/b/c?d", "e?f=://g", Some("ws://a/b/e?f=://g")),
+            ("ws://a/b/c?d", "?e", Some("ws://a/b/c?e")),
+            ("ws://a:81/b", "/c", Some("ws://a:81/c")),
+            ("ws://[::1]:81/b", "c", Some("ws://[::1]:81/c")),
+            ("ws://a", "b", Some("ws://a/b")),
+            ("ws://a/", "//b:82/c", Some("ws://b:82/c")),
+            ("wss://a/", "//b/c", Some("wss://b/c")),
+            ("ws://a/", "/b#c", Some("ws://a/b")),
+            ("ws://a/", "ws://b/", Some("ws://b/")),
+            ("ws://a/", "http://b", Some("ws://b/")),
+            ("ws://a/", "https://b/", Some("wss://b/")),
+            ("wss://a/", "HTTPS://b/", Some("wss://b/")),
+            ("wss://a/", "http://b/", None),
+            ("wss://a/", "ws://a/", None),
+            ("ws://a/", "ftp://b/", None),
+            ("ws://a/", "https://", None),
+            ("ws://a/", "/b c", None),
+        ] {
+            let next = redirect(&from.parse().unwrap(), location);
+            assert_eq!(
+                next.as_ref().map(ToString::to_string).ok().as_deref(),
+                expected,
+                "{from} {location}"
+            );
+            if let Err(error) = next {
+                assert_eq!(error.kind(), &ErrorKind::Url);
+            }
+        }
+    }
+
+    #[test]
+    fn retry_after_counts_where_it_belongs() {
+        for (status, value, expected) in [
+            (503, Some("3"), Some(3)),
+            (429, Some(" 0 "), Some(0)),
+            (404, Some("3"), None),
+            (503, None, None),
+            (503, Some("-1"), None),
+            (503, Some("Wed, 21 Oct 2026 07:28:00 GMT"), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
+            }
+            let wait = retry_after(StatusCode::from_u16(status).unwrap(), &headers);
+            assert_eq!(
+                wait,
+                expected.map(Duration::from_secs),
+                "{status} {value:?}"
+            );
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! One session after another: when to connect again, and when not to.
 
 use std::{
+    error::Error as StdError,
     fmt,
+    future::Future,
     ops::{Deref, DerefMut},
+    pin::Pin,
     time::Duration,
 };
 
@@ -13,13 +16,16 @@ use tokio::{
 };
 
 use crate::{
-    client::{Client, Failure, printable},
+    client::{Client, Failure},
     error::{Error, ErrorKind},
+    proxy::Unauthorized,
     socket::WebSocket,
 };
 
 /// Longest wait that a server can ask for with `Retry-After`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// Longest wait that can be set.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long to wait before connecting again: a random time ("full jitter") below a ceiling that doubles with each
 /// attempt, so that the clients of a server that comes back do not come all at once.
@@ -59,10 +65,10 @@ impl Backoff {
         self
     }
 
-    /// The highest ceiling. Default 30 s.
+    /// The highest ceiling, at most a day. Default 30 s.
     #[must_use]
     pub fn max(mut self, max: Duration) -> Self {
-        self.max = max;
+        self.max = max.min(MAX_WAIT);
         self
     }
 
@@ -153,14 +159,13 @@ impl Schedule {
 /// ```
 ///
 /// It stops for good where trying again cannot help: after a refusal with 4xx (except 408, 425 and 429), an unfollowed
-/// redirect or another answer that is no WebSocket, a close code that says so (3500-3999, 4500-4999), an unusable URL
+/// redirect or another answer that is no WebSocket, a proxy that wants other credentials, a close code that says so (3500-3999, 4500-4999), an unusable URL
 /// or setting, and when the attempts of the [`Backoff`] are used up. `Retry-After` of a 503 or a 429 is obeyed, up to ten
 /// minutes.
 pub struct Sessions {
-    client: Client,
-    url: String,
+    attempt: Attempt,
     schedule: Schedule,
-    chance: Box<dyn FnMut() -> f64 + Send>,
+    chance: fn() -> f64,
     current: Option<oneshot::Receiver<End>>,
     wake: Option<Instant>,
     earliest: Option<Instant>,
@@ -168,13 +173,24 @@ pub struct Sessions {
     stopped: bool,
 }
 
+/// One attempt to connect; tests put their own in its place.
+type Attempt = Box<dyn FnMut() -> Attempting + Send>;
+type Attempting = Pin<Box<dyn Future<Output = Result<WebSocket, Failure>> + Send>>;
+
 impl Sessions {
     pub(crate) fn new(client: Client, url: String, backoff: Backoff) -> Self {
+        let attempt = move || -> Attempting {
+            let (client, url) = (client.clone(), url.clone());
+            Box::pin(async move { client.attempt(&url).await })
+        };
+        Self::by(Box::new(attempt), backoff, rand::random::<f64>)
+    }
+
+    fn by(attempt: Attempt, backoff: Backoff, chance: fn() -> f64) -> Self {
         Self {
-            client,
-            url,
+            attempt,
             schedule: Schedule::new(backoff),
-            chance: Box::new(rand::random::<f64>),
+            chance,
             current: None,
             wake: None,
             earliest: None,
@@ -225,7 +241,7 @@ impl Sessions {
             };
             sleep_until(wake).await;
             self.wake = None;
-            match self.client.attempt(&self.url).await {
+            match (self.attempt)().await {
                 Ok(socket) => {
                     let (report, current) = oneshot::channel();
                     self.current = Some(current);
@@ -249,7 +265,7 @@ impl Sessions {
     }
 
     fn failed(&mut self, failure: Failure) {
-        tracing::debug!(url = %printable(&self.url), error = %failure.error, "connecting failed");
+        tracing::debug!(error = %failure.error, "connecting failed");
         self.earliest = failure
             .retry_after
             .map(|wait| Instant::now() + wait.min(MAX_RETRY_AFTER));
@@ -283,7 +299,11 @@ fn may_reconnect(code: CloseCode) -> bool {
 
 /// Whether another attempt can have another outcome.
 fn may_retry(failure: &Failure) -> bool {
-    if failure.permanent {
+    let unauthorized = failure
+        .error
+        .source()
+        .is_some_and(|cause| cause.is::<Unauthorized>());
+    if failure.permanent || unauthorized {
         return false;
     }
     match failure.error.kind() {
@@ -343,7 +363,11 @@ impl fmt::Debug for Session {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use antiphon_proto::config::{Config, Role};
     use proptest::prelude::*;
+    use tokio::{io::duplex, time::timeout};
 
     use super::*;
 
@@ -419,6 +443,98 @@ mod tests {
             let failure = Failure::from(Error::new(kind.clone(), "test"));
             assert_eq!(may_retry(&failure), expected, "{kind:?}");
         }
+    }
+
+    /// Sessions whose attempts fail in this way one after another, then succeed; and when each attempt was made.
+    fn scripted(
+        backoff: Backoff,
+        failures: Vec<Option<Duration>>,
+    ) -> (Sessions, Arc<Mutex<Vec<u64>>>) {
+        let start = Instant::now();
+        let attempts = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&attempts);
+        let mut failures = failures.into_iter();
+        let attempt = move || -> Attempting {
+            log.lock().unwrap().push(start.elapsed().as_secs());
+            let outcome = match failures.next() {
+                Some(retry_after) => {
+                    let error = Error::new(ErrorKind::Handshake(503), "busy");
+                    Err(Failure {
+                        retry_after,
+                        ..error.into()
+                    })
+                }
+                None => Ok(WebSocket::from_io(
+                    duplex(64).0,
+                    Role::Client,
+                    Config::default(),
+                )),
+            };
+            Box::pin(async move { outcome })
+        };
+        (Sessions::by(Box::new(attempt), backoff, || 1.0), attempts)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_come_when_the_schedule_and_the_server_say() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let backoff = || {
+            Backoff::new()
+                .base(Duration::from_secs(1))
+                .max(Duration::from_secs(4))
+        };
+        for (backoff, failures, expected) in [
+            (backoff(), vec![], vec![0]),
+            (backoff(), vec![None; 5], vec![0, 1, 3, 7, 11, 15]),
+            // Retry-After can only make a wait longer, and not beyond ten minutes.
+            (
+                backoff(),
+                vec![seconds(60), None, seconds(1)],
+                vec![0, 60, 62, 66],
+            ),
+            (backoff(), vec![seconds(1_000_000)], vec![0, 600]),
+            (backoff().max_attempts(3), vec![None; 5], vec![0, 1, 3]),
+        ] {
+            let gives_up = expected.len() <= failures.len();
+            let (mut sessions, attempts) = scripted(backoff, failures);
+            assert_eq!(sessions.next().await.is_none(), gives_up);
+            assert_eq!(*attempts.lock().unwrap(), expected);
+            assert_eq!(sessions.error().is_some(), gives_up);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_session_starts_the_waits_anew() {
+        let (mut sessions, attempts) =
+            scripted(Backoff::new().base(Duration::from_secs(8)), vec![None; 2]);
+        let first = sessions.next().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        drop(first);
+        let second = sessions.next().await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        drop(second);
+        drop(sessions.next().await.unwrap());
+        // 0, +8, +16; a session of 9 s is too short, so +30; one of 10 s is long enough, so +8.
+        assert_eq!(
+            *attempts.lock().unwrap(),
+            [0, 8, 24, 24 + 9 + 30, 63 + 10 + 8]
+        );
+    }
+
+    /// A wait that is given up goes on where it was.
+    #[tokio::test(start_paused = true)]
+    async fn next_is_cancel_safe() {
+        let (mut sessions, attempts) =
+            scripted(Backoff::new().base(Duration::from_secs(10)), vec![None]);
+        for _ in 0..9 {
+            assert!(
+                timeout(Duration::from_secs(1), sessions.next())
+                    .await
+                    .is_err()
+            );
+        }
+        assert!(sessions.next().await.is_some());
+        assert_eq!(*attempts.lock().unwrap(), [0, 10]);
     }
 
     proptest! {
