@@ -438,12 +438,27 @@ fn no_extended_connect(uri: &WebSocketUri) -> Error {
 
 /// A URL without its user and password, for messages.
 fn printable(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |end| end + 3));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
+    let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}{}", &rest[start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_printed_without_credentials() {
+        for (url, expected) in [
+            ("ws://a/b@c", "ws://a/b@c"),
+            ("ws://u:p@a:1/b@c?d", "ws://a:1/b@c?d"),
+            ("ws://u:p@q@a", "ws://a"),
+            ("u:p@a/b", "a/b"),
+            ("ws://u@", "ws://"),
+            ("", ""),
+        ] {
+            assert_eq!(printable(url), expected);
+        }
     }
 }

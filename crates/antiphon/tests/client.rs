@@ -2,12 +2,13 @@
 
 mod client_support;
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use antiphon::{Client, Codec, DeflateConfig, ErrorKind, Violation};
 use client_support::{
     accept, check_echo, check_error, connect_to, field, listen, read_head, serve_echo, switching,
 };
+use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     time::{Instant, sleep},
@@ -652,4 +653,37 @@ async fn any_connection_will_do() {
         field(&server.await.unwrap(), "host"),
         Some("server.example")
     );
+}
+
+/// A runtime whose time stands still, for one case of a property.
+fn in_virtual_time<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(future)
+}
+
+proptest! {
+    /// Whatever a server answers, the client comes to an end: noise is never taken for a WebSocket.
+    #[test]
+    fn noise_is_refused(answer in prop::collection::vec(any::<u8>(), 0..2048), as_head in any::<bool>()) {
+        let answer = if as_head { [b"HTTP/1.1 101 Switching Protocols\r\n", &answer[..]].concat() } else { answer };
+        prop_assert!(in_virtual_time(connect_to(&Client::new(), |_| answer)).is_err());
+    }
+
+    /// One wrong byte in a right answer either does not matter or is an error; it is never a panic or a hang.
+    #[test]
+    fn a_wrong_byte_is_survived(place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let answer = move |head: &str| {
+            let mut answer = switching(head, "").into_bytes();
+            let place = place.index(answer.len());
+            answer[place] = byte;
+            answer
+        };
+        if let Err(error) = in_virtual_time(connect_to(&Client::new(), answer)) {
+            prop_assert!(matches!(error.kind(), ErrorKind::Handshake(_) | ErrorKind::Connect), "{}", error);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 mod client_support;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use antiphon::{Client, ClientTls, ErrorKind, Proxy};
 use client_support::{check_echo, check_error, listen, read_head, serve_echo};
@@ -12,7 +12,7 @@ use rcgen::{
 use rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs, server::WebPkiClientVerifier};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::{
-    io::{AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::TcpStream,
     task::JoinHandle,
 };
@@ -293,6 +293,66 @@ async fn unusable_settings_are_named() {
             text,
             text,
         );
+    }
+}
+
+#[tokio::test]
+async fn other_protocols_can_be_offered() {
+    let authority = Authority::new("one");
+    let tls = || ClientTls::new().root_pem(authority.pem());
+    for (row, tls, agrees) in [
+        ("offered", tls().alpn(["of-our-own"]), true),
+        ("not offered", tls(), false),
+    ] {
+        let acceptor = authority.acceptor(&["localhost"], 2050, None, &[b"of-our-own"]);
+        let (port, server) = serve(acceptor).await;
+        let result = client(tls)
+            .connect(format!("wss://localhost:{port}/"))
+            .await;
+        if agrees {
+            check_echo(result.unwrap_or_else(|error| panic!("{row}: {error}"))).await;
+        } else {
+            check_error(
+                result,
+                &ErrorKind::Tls,
+                "none of the offered protocols",
+                row,
+            );
+        }
+        server.await.unwrap();
+    }
+}
+
+/// The deadline names what was waited for. Its time is moved only when the silent side has the first byte in its hands.
+#[tokio::test]
+async fn the_deadline_covers_the_proxy_and_tls() {
+    let authority = Authority::new("one");
+    for (url, through_proxy, text) in [
+        ("ws://server.example/", true, "waiting for the proxy"),
+        ("wss://server.example/", true, "waiting for the proxy"),
+        ("wss://127.0.0.1:PORT/", false, "in the TLS handshake"),
+        (
+            "ws://127.0.0.1:PORT/",
+            false,
+            "waiting for the server's answer",
+        ),
+    ] {
+        let (listener, port) = listen().await;
+        let proxy = match through_proxy {
+            true => Proxy::url(format!("http://127.0.0.1:{port}")).unwrap(),
+            false => Proxy::none(),
+        };
+        let client = Client::new()
+            .proxy(proxy)
+            .tls(ClientTls::new().root_pem(authority.pem()));
+        let url = url.replace("PORT", &port.to_string());
+        let connecting = tokio::spawn(async move { client.connect(url).await });
+        let (mut silent, _) = listener.accept().await.unwrap();
+        silent.read_u8().await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        check_error(connecting.await.unwrap(), &ErrorKind::Timeout, text, text);
+        tokio::time::resume();
     }
 }
 

@@ -126,7 +126,9 @@ async fn tcp(target: &Target<'_>) -> Result<TcpStream> {
     match connector.oneshot(target.uri()).await {
         Ok(stream) => Ok(stream.into_inner()),
         Err(error) => {
+            let causes = chain(&error);
             let advice = match io_kind(&error) {
+                _ if causes.starts_with("dns error") => "; is the name right, and the network up?",
                 Some(io::ErrorKind::ConnectionRefused) => {
                     "; nothing listens there, or a firewall refuses"
                 }
@@ -135,11 +137,7 @@ async fn tcp(target: &Target<'_>) -> Result<TcpStream> {
                 }
                 _ => "",
             };
-            let context = format!(
-                "cannot connect to {}: {}{advice}",
-                target.authority(),
-                chain(&error)
-            );
+            let context = format!("cannot connect to {}: {causes}{advice}", target.authority());
             Err(Error::new(ErrorKind::Connect, context).with_source(error))
         }
     }
