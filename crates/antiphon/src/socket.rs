@@ -605,3 +605,17 @@ impl Sender {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_go_anywhere() {
+        fn anywhere<T: Send + Sync + 'static>() {}
+        anywhere::<WebSocket>();
+        anywhere::<Sender>();
+        anywhere::<Receiver>();
+        anywhere::<Error>();
+    }
+}
