@@ -1,16 +1,21 @@
 //! A strict, bounded and fast WebSocket server and client for tokio, hyper, axum and rustls.
 
-pub mod origin;
 pub mod peer;
+pub mod server;
 pub mod tls;
+pub mod upgrade;
 
 mod client;
 mod driver;
 mod error;
 mod exchange;
 mod io;
+mod origin;
+mod panic;
 mod proxy;
+mod shutdown;
 mod socket;
+mod stats;
 mod stream;
 mod transport;
 mod turn;
@@ -29,7 +34,9 @@ pub use crate::{
     io::{Framing, WebSocketIo},
     origin::Origins,
     proxy::Proxy,
+    server::{Running, Server, Stats},
     socket::{Receiver, Sender, WebSocket},
     stream::{MessageReader, MessageWriter},
-    tls::client::ClientTls,
+    tls::{client::ClientTls, server::ServerTls},
+    upgrade::Upgrade,
 };

@@ -245,7 +245,9 @@ fn masked(address: Ipv6Addr, bits: u8) -> Ipv6Addr {
 mod tests {
     use super::*;
 
-    fn headers(rows: &[(&'static str, &'static str)]) -> HeaderMap {
+    type Fields = [(&'static str, &'static str)];
+
+    fn headers(rows: &Fields) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for &(name, value) in rows {
             headers.append(name, value.parse().expect("a header value"));
@@ -313,7 +315,7 @@ mod tests {
             .map(|text| text.parse().expect("a network"))
             .collect();
         let xff = "x-forwarded-for";
-        let rows: [(&str, &[(&'static str, &'static str)], &str); 12] = [
+        let rows: [(&str, &Fields, &str); 12] = [
             ("203.0.113.1:9", &[(xff, "198.51.100.1")], "203.0.113.1"),
             ("10.0.0.1:9", &[], "10.0.0.1"),
             ("10.0.0.1:9", &[(xff, "198.51.100.1")], "198.51.100.1"),

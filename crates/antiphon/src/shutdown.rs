@@ -1,0 +1,139 @@
+//! The end of a server: told to everything that is open, and awaited until nothing is left.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
+
+/// How far the end of a server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    /// Nothing new is accepted; what is open is asked to end.
+    Draining,
+    /// What is still open is dropped.
+    Aborting,
+}
+
+/// The side that ends the server.
+#[derive(Debug)]
+pub(crate) struct Shutdown {
+    phase: watch::Sender<Phase>,
+    forced: Notify,
+}
+
+impl Shutdown {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: watch::Sender::new(Phase::Running),
+            forced: Notify::new(),
+        }
+    }
+
+    /// For everything that has to be asked to end and waited for: it counts as open until it drops this.
+    pub(crate) fn member(&self) -> Member {
+        Member(self.phase.subscribe())
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Goes on to a phase; never back.
+    pub(crate) fn advance(&self, phase: Phase) {
+        self.phase.send_if_modified(|current| {
+            let forward = *current < phase;
+            if forward {
+                *current = phase;
+            }
+            forward
+        });
+        if phase == Phase::Aborting {
+            self.forced.notify_one();
+        }
+    }
+
+    /// Drains for at most `limit`, then drops what is left. Ends early where somebody asks for
+    /// [`Aborting`](Phase::Aborting). `true` if everything ended by itself.
+    pub(crate) async fn drain(&self, limit: Duration) -> bool {
+        self.advance(Phase::Draining);
+        let waiting = async {
+            tokio::select! {
+                () = self.phase.closed() => true,
+                () = self.forced.notified() => false,
+            }
+        };
+        let clean = timeout(limit, waiting).await.unwrap_or(false);
+        self.advance(Phase::Aborting);
+        self.phase.closed().await;
+        clean
+    }
+}
+
+/// The side that is asked to end.
+#[derive(Clone, Debug)]
+pub(crate) struct Member(watch::Receiver<Phase>);
+
+impl Member {
+    /// Waits until the end has come this far.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: nothing is lost when the future is dropped.
+    pub(crate) async fn reached(&mut self, phase: Phase) {
+        // Without its other side the server is gone, which is further than any phase.
+        let _ = self.0.wait_for(|current| *current >= phase).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn members_end_by_themselves() {
+        let shutdown = Shutdown::new();
+        let mut member = shutdown.member();
+        let start = Instant::now();
+        tokio::spawn(async move {
+            member.reached(Phase::Draining).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(member);
+        });
+        assert!(shutdown.drain(Duration::from_secs(30)).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn members_that_stay_are_dropped_at_the_limit() {
+        let shutdown = Shutdown::new();
+        let mut member = shutdown.member();
+        tokio::spawn(async move { member.reached(Phase::Aborting).await });
+        let start = Instant::now();
+        assert!(!shutdown.drain(Duration::from_secs(30)).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_request_forces() {
+        let shutdown = Arc::new(Shutdown::new());
+        let mut member = shutdown.member();
+        tokio::spawn(async move { member.reached(Phase::Aborting).await });
+        let second = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            second.advance(Phase::Aborting);
+        });
+        let start = Instant::now();
+        assert!(!shutdown.drain(Duration::from_secs(30)).await);
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        shutdown.advance(Phase::Draining);
+        assert_eq!(shutdown.phase(), Phase::Aborting);
+    }
+}

@@ -1,0 +1,144 @@
+//! What a server counts.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// The counts of a server since its start, and what is open now. See [`Running::stats`](crate::server::Running::stats).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// TCP connections that are open, whatever they carry.
+    pub open_connections: u64,
+    /// WebSockets that are open.
+    pub open_sockets: u64,
+    /// TCP connections that were accepted, refused ones included.
+    pub accepted: u64,
+    /// Opening handshakes that succeeded.
+    pub upgraded: u64,
+    /// Opening handshakes that were answered with an error status.
+    pub rejected_upgrades: u64,
+    /// Connections refused because `max_connections` were open.
+    pub refused_connections: u64,
+    /// Connections and opening handshakes refused because their address had `max_connections_per_address` open.
+    pub refused_addresses: u64,
+    /// Connections refused because `max_handshakes` were under way.
+    pub refused_handshakes: u64,
+    /// Connections refused because the process could open no more files.
+    pub refused_descriptors: u64,
+    /// Connections that were closed at the handshake deadline: silent, half-sent or slow.
+    pub handshake_timeouts: u64,
+    /// TLS handshakes that failed.
+    pub tls_failures: u64,
+    /// HTTP connections that were closed because nothing happened on them.
+    pub idle_timeouts: u64,
+    /// Errors of accepting itself.
+    pub accept_errors: u64,
+    /// Socket handlers that ended with an error.
+    pub handler_errors: u64,
+    /// Socket handlers that panicked.
+    pub handler_panics: u64,
+}
+
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) open_connections: AtomicU64,
+    pub(crate) open_sockets: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) upgraded: AtomicU64,
+    pub(crate) rejected_upgrades: AtomicU64,
+    pub(crate) refused_connections: AtomicU64,
+    pub(crate) refused_addresses: AtomicU64,
+    pub(crate) refused_handshakes: AtomicU64,
+    pub(crate) refused_descriptors: AtomicU64,
+    pub(crate) handshake_timeouts: AtomicU64,
+    pub(crate) tls_failures: AtomicU64,
+    pub(crate) idle_timeouts: AtomicU64,
+    pub(crate) accept_errors: AtomicU64,
+    pub(crate) handler_errors: AtomicU64,
+    pub(crate) handler_panics: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn snapshot(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            open_connections: read(&self.open_connections),
+            open_sockets: read(&self.open_sockets),
+            accepted: read(&self.accepted),
+            upgraded: read(&self.upgraded),
+            rejected_upgrades: read(&self.rejected_upgrades),
+            refused_connections: read(&self.refused_connections),
+            refused_addresses: read(&self.refused_addresses),
+            refused_handshakes: read(&self.refused_handshakes),
+            refused_descriptors: read(&self.refused_descriptors),
+            handshake_timeouts: read(&self.handshake_timeouts),
+            tls_failures: read(&self.tls_failures),
+            idle_timeouts: read(&self.idle_timeouts),
+            accept_errors: read(&self.accept_errors),
+            handler_errors: read(&self.handler_errors),
+            handler_panics: read(&self.handler_panics),
+        }
+    }
+}
+
+/// Counts one event.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Counts something as open for as long as this exists.
+#[derive(Debug)]
+pub(crate) struct Open {
+    counters: Arc<Counters>,
+    counter: fn(&Counters) -> &AtomicU64,
+}
+
+impl Open {
+    pub(crate) fn connection(counters: &Arc<Counters>) -> Self {
+        Self::new(counters, |counters| &counters.open_connections)
+    }
+
+    pub(crate) fn socket(counters: &Arc<Counters>) -> Self {
+        Self::new(counters, |counters| &counters.open_sockets)
+    }
+
+    fn new(counters: &Arc<Counters>, counter: fn(&Counters) -> &AtomicU64) -> Self {
+        count(counter(counters));
+        Self {
+            counters: counters.clone(),
+            counter,
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        (self.counter)(&self.counters).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_counted_down_when_it_is_dropped() {
+        let counters = Arc::new(Counters::default());
+        let (connection, socket) = (Open::connection(&counters), Open::socket(&counters));
+        count(&counters.accepted);
+        let stats = counters.snapshot();
+        assert_eq!(
+            (stats.open_connections, stats.open_sockets, stats.accepted),
+            (1, 1, 1)
+        );
+        drop((connection, socket));
+        let stats = counters.snapshot();
+        assert_eq!(
+            (stats.open_connections, stats.open_sockets, stats.accepted),
+            (0, 0, 1)
+        );
+    }
+}
