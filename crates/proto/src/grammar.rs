@@ -165,3 +165,107 @@ const fn is_token_byte(byte: u8) -> bool {
 fn trim(bytes: &[u8]) -> &[u8] {
     bytes.trim_ascii()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(lines: &[&str]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|line| (header::CONNECTION, HeaderValue::from_str(line).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn a_token_is_visible_ascii_without_delimiters() {
+        for byte in 0..=u8::MAX {
+            let text = char::from(byte).to_string();
+            let delimiter = b"\"(),/:;<=>?@[\\]{}".contains(&byte);
+            assert_eq!(
+                is_token(&text),
+                byte.is_ascii_graphic() && !delimiter,
+                "{text:?}"
+            );
+        }
+        assert!(is_token("a.b-c_d"));
+        assert!(!is_token("a b"));
+    }
+
+    #[test]
+    fn a_list_names_tokens_in_any_case_on_any_line() {
+        for (values, expected) in [
+            (&["upgrade"][..], true),
+            (&["Upgrade"], true),
+            (&["keep-alive, Upgrade"], true),
+            (&["keep-alive,\tUPGRADE\t, x"], true),
+            (&["keep-alive", "upgrade"], true),
+            (&[",,upgrade,,"], true),
+            (&[], false),
+            (&[""], false),
+            (&["xupgradey"], false),
+            (&["up grade"], false),
+            (&["upgrade/1"], false),
+            (&["\"upgrade\""], false),
+            (&["upgrade; q=1"], false),
+        ] {
+            assert_eq!(
+                names_token(&lines(values), &header::CONNECTION, "upgrade"),
+                expected,
+                "{values:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_single_field_is_there_once() {
+        assert_eq!(
+            single(&lines(&[]), &header::CONNECTION),
+            Err(NotSingle::Absent)
+        );
+        assert_eq!(single(&lines(&["a"]), &header::CONNECTION).unwrap(), "a");
+        assert_eq!(
+            single(&lines(&["a", "a"]), &header::CONNECTION),
+            Err(NotSingle::Repeated)
+        );
+    }
+
+    #[test]
+    fn values_are_tokens_or_quoted_tokens() {
+        for (text, expected) in [
+            ("10", Some("10")),
+            ("\"10\"", Some("10")),
+            ("\"1\\0\"", Some("10")),
+            ("\"\"", None),
+            ("\"a b\"", None),
+            ("\"a,b\"", None),
+            ("\"a", None),
+            ("\"a\\", None),
+            ("\"", None),
+            ("", None),
+            ("=", None),
+        ] {
+            assert_eq!(
+                Lexer::new(text.as_bytes()).value().as_deref(),
+                expected,
+                "{text:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut lexer = Lexer::new(&bytes);
+            while lexer.value().is_some() || lexer.eat(b',') {}
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let headers: HeaderMap = [(header::CONNECTION, value)].into_iter().collect();
+                let commas = bytes.iter().filter(|byte| **byte == b',').count();
+                prop_assert_eq!(elements(&headers, &header::CONNECTION).count(), commas + 1);
+            }
+        }
+    }
+}

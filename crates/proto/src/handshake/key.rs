@@ -29,3 +29,50 @@ pub fn is_valid(key: &[u8]) -> bool {
 pub fn accept(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// "The accept value of this key is ..." (RFC 6455 section 1.3; the second is of section 4.2.2's rule).
+    #[test]
+    fn the_accept_value_is_that_of_the_rfc() {
+        for (key, expected) in [
+            ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ("x3JJHMbDL1EzLkh9GBhXDw==", "HSmrc0sMlYUkAGmm5OPpG2HaGWk="),
+        ] {
+            assert_eq!(accept(key.as_bytes()), expected);
+        }
+    }
+
+    /// "The nonce MUST be selected randomly for each connection" (RFC 6455 section 4.1, item 7).
+    #[test]
+    fn generated_keys_are_valid_and_differ() {
+        let keys: HashSet<_> = (0..100).map(|_| generate()).collect();
+        assert_eq!(keys.len(), 100);
+        assert!(keys.iter().all(|key| is_valid(key.as_bytes())));
+    }
+
+    #[test]
+    fn only_sixteen_bytes_in_canonical_base64_are_a_key() {
+        for (key, expected) in [
+            ("dGhlIHNhbXBsZSBub25jZQ==", true),
+            ("AAAAAAAAAAAAAAAAAAAAAA==", true),
+            ("", false),
+            ("abc", false),
+            ("AQID", false),
+            ("dGhlIHNhbXBsZSBub25jZQ", false),
+            ("dGhlIHNhbXBsZSBub25jZQ=", false),
+            ("dGhlIHNhbXBsZSBub25jZR==", false),
+            ("dGhlIHNhbXBsZSBub25jZTE=", false),
+            ("dGhlIHNhbXBsZSBub25jZTEy", false),
+            ("dGhlIHNhbXBsZSBub25jZQ==dGhlIHNhbXBsZSBub25jZQ==", false),
+            ("dGhlIHNhbXBsZSBub25j*Q==", false),
+            ("-_hlIHNhbXBsZSBub25jZQ==", false),
+        ] {
+            assert_eq!(is_valid(key.as_bytes()), expected, "{key:?}");
+        }
+    }
+}

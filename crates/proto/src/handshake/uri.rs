@@ -308,3 +308,180 @@ fn percent_decode(text: &str) -> Option<String> {
         .ok()
         .filter(|decoded| !decoded.chars().any(char::is_control))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<WebSocketUri, UriError> {
+        text.parse()
+    }
+
+    /// RFC 6455 section 3: the default ports, the resource name, and TLS by the scheme.
+    #[test]
+    fn uris_are_taken_apart() {
+        for (text, secure, host, port, authority, path) in [
+            ("ws://h", false, "h", 80, "h", "/"),
+            ("ws://h/", false, "h", 80, "h", "/"),
+            ("wss://h", true, "h", 443, "h", "/"),
+            (
+                "WSS://Example.COM/A",
+                true,
+                "example.com",
+                443,
+                "example.com",
+                "/A",
+            ),
+            ("http://h/a", false, "h", 80, "h", "/a"),
+            ("https://h/a", true, "h", 443, "h", "/a"),
+            ("ws://h:80/", false, "h", 80, "h", "/"),
+            ("ws://h:443/", false, "h", 443, "h:443", "/"),
+            ("wss://h:443/", true, "h", 443, "h", "/"),
+            ("wss://h:80/", true, "h", 80, "h:80", "/"),
+            ("ws://h:/x", false, "h", 80, "h", "/x"),
+            ("ws://h:65535", false, "h", 65535, "h:65535", "/"),
+            (
+                "ws://127.0.0.1:8199/ws",
+                false,
+                "127.0.0.1",
+                8199,
+                "127.0.0.1:8199",
+                "/ws",
+            ),
+            ("ws://[::1]/", false, "::1", 80, "[::1]", "/"),
+            (
+                "ws://[2001:DB8::1]:9/",
+                false,
+                "2001:db8::1",
+                9,
+                "[2001:db8::1]:9",
+                "/",
+            ),
+            ("ws://h?a=b", false, "h", 80, "h", "/?a=b"),
+            ("ws://h?", false, "h", 80, "h", "/?"),
+            (
+                "ws://h/a//b/../c%2f?x=%23&y=/?",
+                false,
+                "h",
+                80,
+                "h",
+                "/a//b/../c%2f?x=%23&y=/?",
+            ),
+            ("ws://h/a@b:c", false, "h", 80, "h", "/a@b:c"),
+            ("ws://a_b.c-d.:1/", false, "a_b.c-d.", 1, "a_b.c-d.:1", "/"),
+        ] {
+            let uri = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(uri.is_secure(), secure, "{text}");
+            assert_eq!((uri.host(), uri.port()), (host, port), "{text}");
+            assert_eq!(
+                (uri.authority(), uri.path_and_query()),
+                (authority, path),
+                "{text}"
+            );
+            assert_eq!(uri.credentials(), None, "{text}");
+            let scheme = if secure { "wss" } else { "ws" };
+            assert_eq!(uri.to_string(), format!("{scheme}://{authority}{path}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused() {
+        for (text, expected) in [
+            ("", UriError::Scheme),
+            ("h", UriError::Scheme),
+            ("//h/", UriError::Scheme),
+            ("/path", UriError::Scheme),
+            ("ws:h", UriError::Scheme),
+            ("ftp://h/", UriError::Scheme),
+            (" ws://h/", UriError::Scheme),
+            // "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be used."
+            ("ws://h/#", UriError::Fragment),
+            ("ws://h/a?b#c", UriError::Fragment),
+            ("ws://h#c", UriError::Fragment),
+            ("ws://", UriError::Host),
+            ("ws:///path", UriError::Host),
+            ("ws://:80/", UriError::Host),
+            ("ws://?q", UriError::Host),
+            ("ws://user@/", UriError::Host),
+            ("ws://a b/", UriError::Host),
+            ("ws://a,b/", UriError::Host),
+            ("ws://a%41/", UriError::Host),
+            ("ws://ä/", UriError::Host),
+            ("ws://a\\b/", UriError::Host),
+            ("ws://[::1/", UriError::Host),
+            ("ws://[]/", UriError::Host),
+            ("ws://[::g]/", UriError::Host),
+            ("ws://[::1%25eth0]/", UriError::Host),
+            ("ws://[127.0.0.1]/", UriError::Host),
+            ("ws://[::1]x/", UriError::Host),
+            ("ws://::1/", UriError::Host),
+            ("ws://h:0/", UriError::Port),
+            ("ws://h:65536/", UriError::Port),
+            ("ws://h:99999999999999999999/", UriError::Port),
+            ("ws://h:x/", UriError::Port),
+            ("ws://h:+1/", UriError::Port),
+            ("ws://h:1:2/", UriError::Port),
+            ("ws://u%@h/", UriError::Credentials),
+            ("ws://u%4@h/", UriError::Credentials),
+            ("ws://u%zz@h/", UriError::Credentials),
+            ("ws://u:%ff@h/", UriError::Credentials),
+            ("ws://u:%0d%0a@h/", UriError::Credentials),
+            ("ws://a%3ab:c@h/", UriError::Credentials),
+            ("ws://h/a b", UriError::Path),
+            ("ws://h/\r\nX: y", UriError::Path),
+            ("ws://h/é", UriError::Path),
+            ("ws://h/<", UriError::Path),
+        ] {
+            assert_eq!(parse(text), Err(expected), "{text:?}");
+            assert!(!expected.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn credentials_are_decoded_and_never_shown() {
+        for (text, user, password, basic) in [
+            (
+                "ws://Aladdin:open%20sesame@h/",
+                "Aladdin",
+                "open sesame",
+                "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            ),
+            ("ws://u@h/", "u", "", "Basic dTo="),
+            ("ws://:p@h/", "", "p", "Basic OnA="),
+            ("ws://u:p:q@h/", "u", "p:q", "Basic dTpwOnE="),
+            ("ws://a%40b:p@q@h/", "a@b", "p@q", "Basic YUBiOnBAcQ=="),
+        ] {
+            let uri = parse(text).unwrap();
+            let credentials = uri.credentials().unwrap();
+            assert_eq!(
+                (credentials.user(), credentials.password()),
+                (user, password)
+            );
+            assert_eq!(credentials.basic(), basic);
+            assert!(credentials.basic().is_sensitive());
+            assert_eq!(uri.to_string(), "ws://h/");
+        }
+        let uri = parse("ws://user:secret@h/").unwrap();
+        assert!(format!("{uri:?}").contains("user"));
+        assert!(!format!("{uri:?}").contains("secret"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in ".*") {
+            let _ = parse(&text);
+            let _ = parse(&format!("ws://{text}"));
+            let _ = split_authority(&text);
+        }
+
+        #[test]
+        fn what_is_written_reads_back(
+            uri in "wss?://([a-z]{1,9}|\\[::[0-9a-f]{1,4}\\])(:[1-9][0-9]{0,3})?(/[a-z%20]{0,9})?(\\?[a-z=&]{0,9})?"
+        ) {
+            let uri = parse(&uri).unwrap();
+            prop_assert_eq!(parse(&uri.to_string()).unwrap(), uri);
+        }
+    }
+}
