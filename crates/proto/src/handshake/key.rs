@@ -36,7 +36,7 @@ mod tests {
 
     use super::*;
 
-    /// "The accept value of this key is ..." (RFC 6455 section 1.3; the second is of section 4.2.2's rule).
+    /// The first pair is that of RFC 6455 section 1.3.
     #[test]
     fn the_accept_value_is_that_of_the_rfc() {
         for (key, expected) in [
