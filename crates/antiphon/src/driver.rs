@@ -221,7 +221,7 @@ impl Driver {
     /// Queues a message once there is room. `Ready` with how far the output must be written for it to have gone.
     pub(crate) fn poll_queue(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         queue: impl FnOnce(&mut Connection) -> Result<(), Refused>,
     ) -> Poll<Result<u64, Error>> {
         if self.has_room() || self.poll_write_out().is_ready() {
@@ -256,7 +256,7 @@ impl Driver {
     /// Waits until the output has been written up to `position`.
     pub(crate) fn poll_written(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         position: u64,
     ) -> Poll<Result<(), Error>> {
         if self.corked && self.connection.buffered() < CORK_LIMIT {
@@ -273,7 +273,7 @@ impl Driver {
     }
 
     /// Waits until all output has been written, corked or not.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(crate) fn poll_flush(&mut self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         let flushed = self.poll_write_out().is_ready();
         if let Some(error) = self.failed_error() {
             return Poll::Ready(Err(error));
@@ -318,7 +318,7 @@ impl Driver {
     /// The round trip of a ping. Carries the connection on, also where nobody receives.
     pub(crate) fn poll_pong(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         id: PingId,
     ) -> Poll<Result<Duration, Error>> {
         loop {

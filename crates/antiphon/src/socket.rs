@@ -346,7 +346,11 @@ impl Receiver {
         &self.sender
     }
 
-    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "only one task receives at a time"
+    )]
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>>> {
         loop {
             match ready!(self.sender.shared.lock().poll_receive(cx, Want::Whole))? {
                 Some(Item::Message(message)) => return Poll::Ready(Ok(Some(message))),
@@ -357,7 +361,11 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>>> {
+    #[expect(
+        clippy::needless_pass_by_ref_mut,
+        reason = "only one task receives at a time"
+    )]
+    pub(crate) fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Part>>> {
         let mut driver = self.sender.shared.lock();
         Poll::Ready(Ok(match ready!(driver.poll_receive(cx, Want::Parts))? {
             Some(Item::Part {
