@@ -1,34 +1,62 @@
 //! A strict, bounded and fast WebSocket server and client for tokio, hyper, axum and rustls.
 //!
-//! An open connection is a [`WebSocket`]: [`recv`](WebSocket::recv), [`send`](WebSocket::send),
-//! [`ping`](WebSocket::ping), [`close`](WebSocket::close). Any number of tasks may send, one receives.
+//! A WebSocket route is registered like any other handler. The opening handshake has been judged before it runs, and
+//! the socket lives as long as it does.
+//!
+//! ```no_run
+//! use antiphon::{Server, Upgrade};
+//!
+//! #[tokio::main]
+//! async fn main() -> antiphon::Result<()> {
+//!     Server::new()
+//!         .route("/ws", |upgrade: Upgrade| async move {
+//!             upgrade.on_socket(|mut socket| async move {
+//!                 while let Some(message) = socket.recv().await? {
+//!                     socket.send(message).await?;
+//!                 }
+//!                 Ok(())
+//!             })
+//!         })
+//!         .bind("127.0.0.1:8199")
+//!         .run()
+//!         .await
+//! }
+//! ```
+//!
+//! An open connection is a [`WebSocket`] on either side. Any number of tasks may send, one receives.
 //!
 //! ```
-//! use antiphon::{CloseCode, Config, Role, WebSocket};
+//! use antiphon::{Client, CloseCode, Server, Upgrade};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> antiphon::Result<()> {
-//! // Two ends of a pipe, instead of a network.
-//! let (near, far) = tokio::io::duplex(1024);
-//! let mut client = WebSocket::from_io(near, Role::Client, Config::default());
-//! let mut server = WebSocket::from_io(far, Role::Server, Config::default());
-//!
-//! let echo = tokio::spawn(async move {
-//!     while let Some(message) = server.recv().await? {
-//!         server.send(message).await?;
-//!     }
-//!     Ok::<_, antiphon::Error>(())
-//! });
-//! client.send("hello").await?;
-//! assert_eq!(client.recv().await?.unwrap().as_text(), Some("hello"));
-//! client.close(CloseCode::NORMAL, "done").await?;
-//! # echo.await.unwrap()?;
-//! # Ok(())
+//! # let running = Server::new()
+//! #     .route("/ws", |upgrade: Upgrade| async move {
+//! #         upgrade.on_socket(|mut socket| async move {
+//! #             while let Some(message) = socket.recv().await? {
+//! #                 socket.send(message).await?;
+//! #             }
+//! #             Ok(())
+//! #         })
+//! #     })
+//! #     .bind("127.0.0.1:0")
+//! #     .start()
+//! #     .await?;
+//! # let url = format!("ws://{}/ws", running.local_addrs()[0]);
+//! let mut socket = Client::new().connect(url).await?;
+//! socket.send("hello").await?;
+//! assert_eq!(socket.recv().await?.unwrap().as_text(), Some("hello"));
+//! println!("the round trip takes {:?}", socket.ping().await?);
+//! socket.close(CloseCode::NORMAL, "done").await?;
+//! # running.shutdown();
+//! # running.wait().await
 //! # }
 //! ```
 //!
 //! # Where to begin
 //!
+//! - [`Server`] listens: routes, bounds, TLS, a shutdown that includes the sockets.
+//! - [`Upgrade`] is the extractor that makes a handler a WebSocket's; it works in any axum or hyper application.
 //! - [`Client`] connects: proxies, TLS, HTTP/2, redirects, sessions that reconnect.
 //! - [`WebSocket::from_io`] takes a connection whose opening handshake somebody else has made.
 //! - [`Config`] has every limit of a connection, with its default.
@@ -91,12 +119,28 @@ pub use crate::{
 /// The pages of the guide, whose examples are tests.
 #[cfg(doctest)]
 mod pages {
+    #[doc = include_str!("../../../README.md")]
+    mod readme {}
+    #[doc = include_str!("../../../docs/axum-hyper.md")]
+    mod axum_hyper {}
     #[doc = include_str!("../../../docs/client.md")]
     mod client {}
+    #[doc = include_str!("../../../docs/compression.md")]
+    mod compression {}
     #[doc = include_str!("../../../docs/errors.md")]
     mod errors {}
     #[doc = include_str!("../../../docs/limits.md")]
     mod limits {}
+    #[doc = include_str!("../../../docs/migrating.md")]
+    mod migrating {}
+    #[doc = include_str!("../../../docs/proxies.md")]
+    mod proxies {}
+    #[doc = include_str!("../../../docs/serve.md")]
+    mod serve {}
+    #[doc = include_str!("../../../docs/shutdown.md")]
+    mod shutdown {}
     #[doc = include_str!("../../../docs/streams.md")]
     mod streams {}
+    #[doc = include_str!("../../../docs/tls.md")]
+    mod tls {}
 }
