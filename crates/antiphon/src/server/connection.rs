@@ -124,17 +124,17 @@ pub(crate) struct Lease {
     pub(crate) _open: Open,
 }
 
-/// Serves a connection from its first byte to its last.
+/// Serves a connection from its first byte to its last. The deadline is that of its opening handshake.
 pub(crate) async fn serve<IO>(
     io: IO,
     remote: Option<SocketAddr>,
     site: Arc<Site>,
     lease: Lease,
     handshake: OwnedSemaphorePermit,
+    deadline: Instant,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let deadline = Instant::now() + site.times.handshake;
     let mut member = site.environment.shutdown.member();
     let mut peer = Peer {
         remote,

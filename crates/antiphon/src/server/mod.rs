@@ -2,6 +2,8 @@
 
 mod accept;
 mod connection;
+#[cfg(test)]
+mod deadlines;
 mod files;
 mod limits;
 
@@ -20,7 +22,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
     sync::{Notify, watch},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use self::{
@@ -612,11 +614,13 @@ fn admit(stream: TcpStream, remote: SocketAddr, site: &Arc<Site>, log: &LogLimit
         _open: Open::connection(counters),
     };
     let site = site.clone();
+    let deadline = Instant::now() + site.times.handshake;
     tokio::spawn(async move {
-        if site.tls.is_some() && !looks_like_tls(&stream, &site).await {
-            return refuse_plain(stream).await;
+        match first_bytes(&stream, &site, deadline).await {
+            First::Expected => serve(stream, Some(remote), site, lease, handshake, deadline).await,
+            First::PlainHttp => refuse_plain(stream).await,
+            First::Nothing => {}
         }
-        serve(stream, Some(remote), site, lease, handshake).await;
     });
 }
 
@@ -629,16 +633,31 @@ fn refuse_now(stream: TcpStream) {
     }
 }
 
-/// Whether the first byte is that of a TLS handshake. A client that says nothing is left to the handshake deadline.
-async fn looks_like_tls(stream: &TcpStream, site: &Site) -> bool {
+/// What a client begins with, as far as it matters before TLS.
+enum First {
+    Expected,
+    PlainHttp,
+    Nothing,
+}
+
+async fn first_bytes(stream: &TcpStream, site: &Site, deadline: Instant) -> First {
+    if site.tls.is_none() {
+        return First::Expected;
+    }
     let mut first = [0];
     let mut member = site.environment.shutdown.member();
     tokio::select! {
-        peeked = timeout(site.times.handshake, stream.peek(&mut first)) => match peeked {
-            Ok(Ok(1)) => first[0] == 0x16 || !first[0].is_ascii_uppercase(),
-            _ => true,
+        peeked = timeout_at(deadline, stream.peek(&mut first)) => match peeked {
+            // A method of HTTP, which no record of TLS begins with.
+            Ok(Ok(1)) if first[0].is_ascii_uppercase() => First::PlainHttp,
+            Ok(Ok(1)) => First::Expected,
+            Ok(_) => First::Nothing,
+            Err(_) => {
+                count(&site.environment.counters.handshake_timeouts);
+                First::Nothing
+            }
         },
-        () = member.reached(Phase::Draining) => true,
+        () = member.reached(Phase::Draining) => First::Nothing,
     }
 }
 
