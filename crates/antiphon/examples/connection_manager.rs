@@ -1,62 +1,41 @@
 //! The connection manager of the seeds: a registry with a live online count, bounded queues in and out, a read limit,
 //! a heartbeat. `cargo run --example connection_manager`, then connect to ws://127.0.0.1:6666/send.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use antiphon::{Config, Message, Origins, Result, Sender, Server, Upgrade, WebSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Messages that wait to be processed, and to be sent.
 const QUEUE: usize = 1000;
 
-/// Who is connected.
+/// Who is connected, by number; everybody may watch.
 #[derive(Default)]
-pub(crate) struct Manager {
-    connections: Mutex<(u64, HashMap<u64, Sender>)>,
-}
+pub(crate) struct Manager(watch::Sender<HashMap<u64, Sender>>);
 
 impl Manager {
     /// How many connections are open now.
     pub(crate) fn online(&self) -> usize {
-        self.lock().1.len()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, (u64, HashMap<u64, Sender>)> {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.borrow().len()
     }
 
     /// Serves one connection: a reader, a processor and a writer with a queue between each.
-    pub(crate) async fn serve(self: Arc<Self>, socket: WebSocket) -> Result<()> {
+    pub(crate) async fn serve(self: Arc<Self>, socket: WebSocket, id: u64) -> Result<()> {
         let (sender, mut receiver) = socket.split();
-        let id = {
-            let mut connections = self.lock();
-            connections.0 += 1;
-            let id = connections.0;
-            connections.1.insert(id, sender.clone());
-            id
-        };
+        self.0
+            .send_modify(|all| drop(all.insert(id, sender.clone())));
         println!("{id} came, {} online", self.online());
         let (incoming, mut to_process) = mpsc::channel::<Message>(QUEUE);
         let (outgoing, mut to_send) = mpsc::channel::<Message>(QUEUE);
         let read = async move {
             while let Some(message) = receiver.recv().await? {
-                if incoming.send(message).await.is_err() {
-                    break;
-                }
+                let _ = incoming.send(message).await;
             }
             Ok(())
         };
         let process = async move {
             while let Some(message) = to_process.recv().await {
-                if outgoing.send(message).await.is_err() {
-                    break;
-                }
+                let _ = outgoing.send(message).await;
             }
         };
         let write = async move {
@@ -66,13 +45,13 @@ impl Manager {
             Ok(())
         };
         let (read, (), write) = tokio::join!(read, process, write);
-        self.lock().1.remove(&id);
+        self.0.send_modify(|all| drop(all.remove(&id)));
         println!("{id} left, {} online", self.online());
         read.and(write)
     }
 }
 
-/// The limits of the seed: 512 bytes a message, 10 s to write, 60 s for a sign of life, a ping after 54 s.
+/// The limits of the seed: 512 bytes a message, 10 s to write, a ping after 54 s, 60 s for a sign of life.
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.max_message_size = 512;
@@ -84,13 +63,13 @@ pub(crate) fn config() -> Config {
 
 /// The server: one route, any origin, as the seed has it.
 pub(crate) fn server(manager: Arc<Manager>) -> Server {
+    let ids = Arc::new(std::sync::atomic::AtomicU64::new(1));
     let route = move |upgrade: Upgrade| async move {
-        upgrade.on_socket(move |socket| manager.serve(socket))
+        let id = ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        upgrade.on_socket(move |socket| manager.serve(socket, id))
     };
-    Server::new()
-        .config(config())
-        .origins(Origins::allow_any())
-        .route("/send", route)
+    let server = Server::new().config(config()).route("/send", route);
+    server.origins(Origins::allow_any())
 }
 
 #[tokio::main]

@@ -92,7 +92,7 @@ async fn the_connection_manager_keeps_a_live_connection() {
     let manager = Arc::new(connection_manager::Manager::default());
     let (near, far) = tokio::io::duplex(64 * 1024);
     let server = WebSocket::from_io(far, Role::Server, connection_manager::config());
-    let serving = tokio::spawn(Arc::clone(&manager).serve(server));
+    let serving = tokio::spawn(Arc::clone(&manager).serve(server, 1));
     let mut config = Config::default();
     config.ping_interval = None;
     let mut client = WebSocket::from_io(near, Role::Client, config);
@@ -116,7 +116,7 @@ async fn the_connection_manager_refuses_long_messages() {
         let manager = Arc::new(connection_manager::Manager::default());
         let (near, far) = tokio::io::duplex(64 * 1024);
         let server = WebSocket::from_io(far, Role::Server, connection_manager::config());
-        tokio::spawn(Arc::clone(&manager).serve(server));
+        tokio::spawn(Arc::clone(&manager).serve(server, 1));
         let mut client = WebSocket::from_io(near, Role::Client, Config::default());
         client.send(vec![b'x'; length]).await.unwrap();
         let reply = client.recv().await.unwrap();
