@@ -5,58 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use crate::context::{Context, Tally};
 use crate::steps::{self, Step};
-
-/// What a step has counted.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// Checks or tests that passed.
-    pub(crate) passed: usize,
-    /// Checks or tests that failed.
-    pub(crate) failed: usize,
-    /// A few words for the summary.
-    pub(crate) note: String,
-}
-
-impl Tally {
-    /// One check that passed or failed.
-    pub(crate) fn one(good: bool) -> Self {
-        Self { passed: usize::from(good), failed: usize::from(!good), note: String::new() }
-    }
-
-    /// Adds the counts of another.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-    }
-}
-
-/// What a step needs to know about the run.
-pub(crate) struct Context {
-    /// The root of the workspace.
-    pub(crate) root: PathBuf,
-    /// Where everything temporary goes.
-    pub(crate) target: PathBuf,
-    /// The log of the step that runs.
-    pub(crate) log: PathBuf,
-}
-
-impl Context {
-    /// A folder below the target directory for things that a step installs.
-    pub(crate) fn tools(&self) -> PathBuf {
-        self.target.join("tools")
-    }
-
-    /// Appends to the log of the step.
-    pub(crate) fn write(&self, text: &str) {
-        use std::io::Write as _;
-        let file = fs::OpenOptions::new().create(true).append(true).open(&self.log);
-        if let Ok(mut file) = file {
-            // A log that cannot be written must not end the run: the verdict does not depend on it.
-            let _ = writeln!(file, "{text}");
-        }
-    }
-}
 
 /// Runs the chosen steps; the last line says `N passed, M failed`.
 pub(crate) fn run(root: &Path, only: &[String], skip: &[String], list: bool) -> ExitCode {
@@ -67,13 +17,20 @@ pub(crate) fn run(root: &Path, only: &[String], skip: &[String], list: bool) -> 
         }
         return ExitCode::SUCCESS;
     }
-    if let Some(unknown) = only.iter().chain(skip).find(|name| all.iter().all(|step| step.name != **name)) {
+    if let Some(unknown) = only
+        .iter()
+        .chain(skip)
+        .find(|name| all.iter().all(|step| step.name != **name))
+    {
         eprintln!("xtask: error: there is no step `{unknown}`; see `cargo xtask ci --list`");
         return ExitCode::from(2);
     }
     let chosen: Vec<Step> = all
         .into_iter()
-        .filter(|step| (only.is_empty() || only.iter().any(|name| name == step.name)) && !skip.iter().any(|name| name == step.name))
+        .filter(|step| {
+            (only.is_empty() || only.iter().any(|name| name == step.name))
+                && !skip.iter().any(|name| name == step.name)
+        })
         .collect();
     let target = target_directory(root);
     let logs = target.join("ci");
@@ -84,11 +41,22 @@ pub(crate) fn run(root: &Path, only: &[String], skip: &[String], list: bool) -> 
     let started = Instant::now();
     let mut rows = Vec::new();
     for (index, step) in chosen.iter().enumerate() {
-        println!("[{:>5.0}s] {:>2}/{} {}: {}", started.elapsed().as_secs_f32(), index + 1, chosen.len(), step.name, step.about);
+        println!(
+            "[{:>5.0}s] {:>2}/{} {}: {}",
+            started.elapsed().as_secs_f32(),
+            index + 1,
+            chosen.len(),
+            step.name,
+            step.about
+        );
         let log = logs.join(format!("{}.log", step.name));
         // A log from an earlier run must not be taken for this one's.
         let _ = fs::remove_file(&log);
-        let context = Context { root: root.to_path_buf(), target: target.clone(), log: log.clone() };
+        let context = Context {
+            root: root.to_path_buf(),
+            target: target.clone(),
+            log: log.clone(),
+        };
         let begun = Instant::now();
         let tally = match (step.run)(&context) {
             Ok(tally) if tally.passed + tally.failed > 0 => tally,
@@ -99,12 +67,21 @@ pub(crate) fn run(root: &Path, only: &[String], skip: &[String], list: bool) -> 
             Err(error) => {
                 context.write(&format!("{error:#}"));
                 let mut tally = Tally::one(false);
-                tally.note = error.to_string().lines().next().unwrap_or_default().to_owned();
+                tally.note = error
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 tally
             }
         };
         if tally.failed > 0 {
-            println!("----- {} failed; its output ({}):", step.name, log.display());
+            println!(
+                "----- {} failed; its output ({}):",
+                step.name,
+                log.display()
+            );
             println!("{}", fs::read_to_string(&log).unwrap_or_default());
             println!("----- end of {}", step.name);
         }
@@ -115,23 +92,38 @@ pub(crate) fn run(root: &Path, only: &[String], skip: &[String], list: bool) -> 
 
 fn summary(rows: &[(&str, f32, Tally)], skipped: &[String], seconds: f32) -> ExitCode {
     let mut total = Tally::default();
-    println!("\n{:<18} {:>7} {:>7} {:>8}", "step", "passed", "failed", "seconds");
+    println!(
+        "\n{:<18} {:>7} {:>7} {:>8}",
+        "step", "passed", "failed", "seconds"
+    );
     for (name, seconds, tally) in rows {
-        println!("{name:<18} {:>7} {:>7} {seconds:>8.1}  {}", tally.passed, tally.failed, tally.note);
+        println!(
+            "{name:<18} {:>7} {:>7} {seconds:>8.1}  {}",
+            tally.passed, tally.failed, tally.note
+        );
         total.add(tally);
     }
     for name in skipped {
         println!("{name:<18} left out on request");
     }
-    println!("{:<18} {:>7} {:>7} {seconds:>8.1}", "all", total.passed, total.failed);
+    println!(
+        "{:<18} {:>7} {:>7} {seconds:>8.1}",
+        "all", total.passed, total.failed
+    );
     println!("{} passed, {} failed", total.passed, total.failed);
-    if total.failed == 0 && total.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if total.failed == 0 && total.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Cargo's target directory: the environment's, or the workspace's own.
 fn target_directory(root: &Path) -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(directory) => std::path::absolute(&directory).unwrap_or_else(|_| PathBuf::from(directory)),
+        Some(directory) => {
+            std::path::absolute(&directory).unwrap_or_else(|_| PathBuf::from(directory))
+        }
         None => root.join("target"),
     }
 }

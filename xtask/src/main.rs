@@ -1,6 +1,7 @@
 //! The house's own tasks: `cargo xtask ci` runs everything, `cargo xtask tidy` the house rules alone.
 
 mod ci;
+mod context;
 mod process;
 mod readme;
 mod source;
@@ -49,5 +50,8 @@ fn main() -> ExitCode {
 
 /// The root of the workspace: the directory above this crate.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies one level below the root").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies one level below the root")
+        .to_path_buf()
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::ci::Context;
+use crate::context::Context;
 
 /// How long a server may take until it says where it listens.
 const READY: Duration = Duration::from_secs(20);
@@ -19,12 +19,25 @@ const READY: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
 
 /// Runs a command to its end, its output in the step's log. Returns whether it succeeded, and the output.
-pub(crate) fn run(context: &Context, limit: Duration, command: &mut Command) -> Result<(bool, String)> {
+pub(crate) fn run(
+    context: &Context,
+    limit: Duration,
+    command: &mut Command,
+) -> Result<(bool, String)> {
     context.write(&format!("$ {}", shown(command)));
-    let log = OpenOptions::new().create(true).append(true).open(&context.log)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&context.log)?;
     let before = log.metadata()?.len();
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-    let mut child = command.spawn().with_context(|| format!("cannot start {}", shown(command)))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
     let good = match wait(&mut child, limit)? {
         Some(good) => good,
         None => {
@@ -60,25 +73,44 @@ impl Running {
     pub(crate) fn start(context: &Context, name: &str, command: &mut Command) -> Result<Self> {
         context.write(&format!("$ {} &", shown(command)));
         let errors = File::create(context.log.with_extension(format!("{name}.stderr")))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors).process_group(0);
-        let mut child = command.spawn().with_context(|| format!("cannot start {}", shown(command)))?;
-        let output = child.stdout.take().context("the server has no standard output")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .process_group(0);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", shown(command)))?;
+        let output = child
+            .stdout
+            .take()
+            .context("the server has no standard output")?;
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
+            for line in BufReader::new(output)
+                .lines()
+                .map_while(std::result::Result::ok)
+            {
                 // Nobody listens after the first line; the pipe is drained so that the server never blocks on it.
                 let _ = sender.send(line);
             }
         });
-        let mut running = Self { child, first_line: String::new() };
-        running.first_line = receiver.recv_timeout(READY).with_context(|| format!("{name} did not say where it listens"))?;
+        let mut running = Self {
+            child,
+            first_line: String::new(),
+        };
+        running.first_line = receiver
+            .recv_timeout(READY)
+            .with_context(|| format!("{name} did not say where it listens"))?;
         context.write(&running.first_line);
         Ok(running)
     }
 
     /// The URL in the first line: `listening on ws://127.0.0.1:PORT/`.
     pub(crate) fn url(&self) -> Result<&str> {
-        self.first_line.strip_prefix("listening on ").context("the first line is not `listening on URL`")
+        self.first_line
+            .strip_prefix("listening on ")
+            .context("the first line is not `listening on URL`")
     }
 
     /// Asks the server to end with SIGTERM; says whether it did so in time and with exit code 0.
@@ -100,8 +132,9 @@ impl Drop for Running {
 
 /// Is there such a program?
 pub(crate) fn exists(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file()))
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| Path::new(&folder).join(program).is_file())
+    })
 }
 
 fn wait(child: &mut Child, limit: Duration) -> Result<Option<bool>> {
@@ -120,10 +153,18 @@ fn wait(child: &mut Child, limit: Duration) -> Result<Option<bool>> {
 /// Signals the process group of a child that we started, by its id.
 fn signal(name: &str, child: &Child) {
     // A process that has just ended by itself makes `kill` fail, and that is fine.
-    let _ = Command::new("kill").arg(format!("-{name}")).arg("--").arg(format!("-{}", child.id())).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg("--")
+        .arg(format!("-{}", child.id()))
+        .stderr(Stdio::null())
+        .status();
 }
 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -42,7 +42,9 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
         match inside {
             Some(_) if trimmed == "```" => (inside, kind, continued) = (None, Kind::Plain, false),
             Some(true) => {
-                let Some(block) = blocks.last_mut() else { continue };
+                let Some(block) = blocks.last_mut() else {
+                    continue;
+                };
                 let command = trimmed.strip_prefix("$ ").unwrap_or(trimmed);
                 if command.is_empty() || command.starts_with('#') {
                     continue;
@@ -59,7 +61,11 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
             }
             Some(false) => {}
             None if trimmed == "```sh" => {
-                blocks.push(Block { kind, line: index + 1, commands: Vec::new() });
+                blocks.push(Block {
+                    kind,
+                    line: index + 1,
+                    commands: Vec::new(),
+                });
                 inside = Some(true);
             }
             None if trimmed.starts_with("```") => inside = Some(false),
@@ -69,7 +75,12 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
                         "server" => Kind::Server,
                         "runs it" => Kind::Itself,
                         "install" => Kind::Install,
-                        other => return Err(format!("README.md:{}: no such marker `{other}`", index + 1)),
+                        other => {
+                            return Err(format!(
+                                "README.md:{}: no such marker `{other}`",
+                                index + 1
+                            ));
+                        }
                     }
                 }
                 None if !trimmed.is_empty() => kind = Kind::Plain,
@@ -87,8 +98,16 @@ mod tests {
     #[test]
     fn blocks_are_found_with_their_kind() {
         let text = "# x\n\n```sh\n# note\na b \\\n  c\nd\n```\n\n<!-- ci: server -->\n```sh\n$ s\n```\n```rust\nfn\n```\n<!-- ci: runs it -->\n\n```sh\nt\n```\n";
-        let block = |kind, line, commands: &[&str]| Block { kind, line, commands: commands.iter().map(ToString::to_string).collect() };
-        let expected = [block(Kind::Plain, 3, &["a b c", "d"]), block(Kind::Server, 11, &["s"]), block(Kind::Itself, 19, &["t"])];
+        let block = |kind, line, commands: &[&str]| Block {
+            kind,
+            line,
+            commands: commands.iter().map(ToString::to_string).collect(),
+        };
+        let expected = [
+            block(Kind::Plain, 3, &["a b c", "d"]),
+            block(Kind::Server, 11, &["s"]),
+            block(Kind::Itself, 19, &["t"]),
+        ];
         assert_eq!(blocks(text).unwrap(), expected);
         assert!(blocks("<!-- ci: nonsense -->\n").is_err());
     }

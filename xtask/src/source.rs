@@ -11,9 +11,17 @@ pub(crate) struct Line {
 
 /// Splits a file into lines of code. Raw strings, nested comments and lifetimes are understood.
 pub(crate) fn lines(text: &str) -> Vec<Line> {
-    let mut lines: Vec<Line> = blank(text).lines().map(|code| Line { code: code.to_owned(), test: false }).collect();
+    let mut lines: Vec<Line> = blank(text)
+        .lines()
+        .map(|code| Line {
+            code: code.to_owned(),
+            test: false,
+        })
+        .collect();
     let tests = lines.windows(2).position(|pair| {
-        pair[0].code.trim() == "#[cfg(test)]" && pair[1].code.trim_start().starts_with("mod ") && pair[1].code.contains('{')
+        pair[0].code.trim() == "#[cfg(test)]"
+            && pair[1].code.trim_start().starts_with("mod ")
+            && pair[1].code.contains('{')
     });
     for line in lines.iter_mut().skip(tests.unwrap_or(usize::MAX)) {
         line.test = true;
@@ -57,7 +65,9 @@ fn blank(text: &str) -> String {
                 at += hashes + 2;
                 out.push_str("\"\"");
                 while at < bytes.len() {
-                    if bytes[at] == '"' && (1..=hashes).all(|offset| bytes.get(at + offset) == Some(&'#')) {
+                    if bytes[at] == '"'
+                        && (1..=hashes).all(|offset| bytes.get(at + offset) == Some(&'#'))
+                    {
                         at += hashes + 1;
                         break;
                     }
@@ -106,10 +116,15 @@ fn keep_break(character: char, out: &mut String) {
 /// The number of `#` of a raw string that starts here.
 fn raw_hashes(bytes: &[char], at: usize) -> Option<usize> {
     let before = at.checked_sub(1).map(|index| bytes[index]);
-    if before.is_some_and(|character| (character.is_alphanumeric() && character != 'b') || character == '_') {
+    if before.is_some_and(|character| {
+        (character.is_alphanumeric() && character != 'b') || character == '_'
+    }) {
         return None;
     }
-    let hashes = bytes[at + 1..].iter().take_while(|character| **character == '#').count();
+    let hashes = bytes[at + 1..]
+        .iter()
+        .take_while(|character| **character == '#')
+        .count();
     (bytes.get(at + 1 + hashes) == Some(&'"')).then_some(hashes)
 }
 
@@ -132,7 +147,12 @@ pub(crate) fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-fn walk(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
+fn walk(
+    tokens: &[String],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
     let mut path = prefix.to_vec();
     loop {
         match tokens.get(at).map(String::as_str) {
@@ -171,7 +191,9 @@ fn walk(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Vec<Vec
 }
 
 fn is_word(token: &str) -> bool {
-    token.chars().all(|character| character.is_alphanumeric() || character == '_')
+    token
+        .chars()
+        .all(|character| character.is_alphanumeric() || character == '_')
 }
 
 fn tokens(code: &str) -> Vec<String> {
@@ -180,7 +202,8 @@ fn tokens(code: &str) -> Vec<String> {
     while let Some(character) = characters.next() {
         if character.is_alphanumeric() || character == '_' {
             let mut word = String::from(character);
-            while let Some(more) = characters.next_if(|next| next.is_alphanumeric() || *next == '_') {
+            while let Some(more) = characters.next_if(|next| next.is_alphanumeric() || *next == '_')
+            {
                 word.push(more);
             }
             tokens.push(word);
@@ -216,8 +239,18 @@ mod tests {
     fn paths_are_written_out() {
         for (code, expected) in [
             ("use crate::frame::Opcode;", vec!["crate::frame::Opcode"]),
-            ("use crate::{close::CloseCode, mask};", vec!["crate::close::CloseCode", "crate::mask"]),
-            ("use super::super::a::{b, c::{d, e as f}};", vec!["super::super::a::b", "super::super::a::c::d", "super::super::a::c::e"]),
+            (
+                "use crate::{close::CloseCode, mask};",
+                vec!["crate::close::CloseCode", "crate::mask"],
+            ),
+            (
+                "use super::super::a::{b, c::{d, e as f}};",
+                vec![
+                    "super::super::a::b",
+                    "super::super::a::c::d",
+                    "super::super::a::c::e",
+                ],
+            ),
             ("let x = crate::utf8::check(y);", vec!["crate::utf8::check"]),
             ("pub(crate) fn f() {}", vec![]),
             ("use super::*;", vec!["super::*"]),
@@ -230,6 +263,9 @@ mod tests {
     #[test]
     fn tests_at_the_end_are_told_apart() {
         let lines = lines("fn a() {}\n#[cfg(test)]\nmod tests {\n    use super::*;\n}\n");
-        assert_eq!(lines.iter().map(|line| line.test).collect::<Vec<_>>(), [false, true, true, true, true]);
+        assert_eq!(
+            lines.iter().map(|line| line.test).collect::<Vec<_>>(),
+            [false, true, true, true, true]
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::ci::Context;
+use crate::context::Context;
 use crate::process::{exists, must};
 
 /// How long an installation may take.
@@ -20,11 +20,21 @@ pub(crate) fn debian(context: &Context, program: &str, package: &str) -> Result<
     if !exists("apt-get") {
         bail!("{program} is missing and this is no Debian: install it by hand");
     }
-    must(context, PATIENCE, Command::new("apt-get").args(["-qq", "update"]))?;
+    must(
+        context,
+        PATIENCE,
+        Command::new("apt-get").args(["-qq", "update"]),
+    )?;
     let mut install = Command::new("apt-get");
-    install.args(["-qq", "-y", "--no-install-recommends", "install", package]).env("DEBIAN_FRONTEND", "noninteractive");
+    install
+        .args(["-qq", "-y", "--no-install-recommends", "install", package])
+        .env("DEBIAN_FRONTEND", "noninteractive");
     must(context, PATIENCE, &mut install)?;
-    if exists(program) { Ok(()) } else { bail!("{package} was installed, but there is no {program}") }
+    if exists(program) {
+        Ok(())
+    } else {
+        bail!("{package} was installed, but there is no {program}")
+    }
 }
 
 /// The path of a cargo tool of this exact version, built below the target directory.
@@ -33,8 +43,20 @@ pub(crate) fn cargo_tool(context: &Context, name: &str, version: &str) -> Result
     let program = root.join("bin").join(name);
     if !program.is_file() {
         let mut install = Command::new("cargo");
-        install.args(["install", "--quiet", "--locked", "--version", version, "--root"]).arg(&root);
-        install.arg("--target-dir").arg(context.tools().join("build")).arg(name);
+        install
+            .args([
+                "install",
+                "--quiet",
+                "--locked",
+                "--version",
+                version,
+                "--root",
+            ])
+            .arg(&root);
+        install
+            .arg("--target-dir")
+            .arg(context.tools().join("build"))
+            .arg(name);
         must(context, PATIENCE, &mut install)?;
     }
     Ok(program)
@@ -43,11 +65,22 @@ pub(crate) fn cargo_tool(context: &Context, name: &str, version: &str) -> Result
 /// Installs the locked npm packages of a folder, unless they are there and as new as the lock file.
 pub(crate) fn npm(context: &Context, folder: &str) -> Result<PathBuf> {
     let folder = context.root.join(folder);
-    let (lock, done) = (folder.join("package-lock.json"), folder.join("node_modules/.package-lock.json"));
+    let (lock, done) = (
+        folder.join("package-lock.json"),
+        folder.join("node_modules/.package-lock.json"),
+    );
     let modified = |path: &PathBuf| path.metadata().and_then(|meta| meta.modified()).ok();
     if modified(&done).is_none() || modified(&done) < modified(&lock) {
         let mut install = Command::new("npm");
-        install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&folder);
+        install
+            .args([
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ])
+            .current_dir(&folder);
         must(context, PATIENCE, &mut install)?;
     }
     Ok(folder)
@@ -61,9 +94,17 @@ pub(crate) fn python(context: &Context, name: &str, requirements: &str) -> Resul
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
-    must(context, PATIENCE, Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    must(
+        context,
+        PATIENCE,
+        Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv),
+    )?;
     let mut install = Command::new(&python);
-    install.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(context.root.join(requirements));
+    install
+        .args(["-m", "pip", "install", "--quiet", "--requirement"])
+        .arg(context.root.join(requirements));
     must(context, PATIENCE, &mut install)?;
     std::fs::write(&stamp, wanted)?;
     Ok(python)

@@ -20,7 +20,8 @@ pub(super) fn check(files: &[File]) -> Vec<Broken> {
 type Edges = BTreeMap<String, BTreeMap<String, usize>>;
 
 fn one_crate(files: &[&File]) -> Vec<Broken> {
-    let rooms: BTreeMap<String, &File> = files.iter().map(|file| (room(&file.path), *file)).collect();
+    let rooms: BTreeMap<String, &File> =
+        files.iter().map(|file| (room(&file.path), *file)).collect();
     let mut found = Vec::new();
     let mut edges = Edges::new();
     for (name, file) in &rooms {
@@ -29,11 +30,17 @@ fn one_crate(files: &[&File]) -> Vec<Broken> {
             continue;
         }
         for (line, path) in imports(&file.text) {
-            let Some(target) = resolve(name, &path) else { continue };
+            let Some(target) = resolve(name, &path) else {
+                continue;
+            };
             match longest(&rooms, &target) {
                 Some(room) if room == *name => {}
                 Some(room) => {
-                    edges.entry(name.clone()).or_default().entry(room).or_insert(line);
+                    edges
+                        .entry(name.clone())
+                        .or_default()
+                        .entry(room)
+                        .or_insert(line);
                 }
                 None => {
                     let text = path.join("::");
@@ -45,8 +52,17 @@ fn one_crate(files: &[&File]) -> Vec<Broken> {
     for circle in circles(&edges) {
         let (from, to) = (&circle[0], &circle[1 % circle.len()]);
         let line = edges[from][to];
-        let text = circle.iter().chain([from]).cloned().collect::<Vec<_>>().join(" -> ");
-        found.push(broken(rooms[from], line, format!("circle of rooms: {text}; arrows only point downwards")));
+        let text = circle
+            .iter()
+            .chain([from])
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(" -> ");
+        found.push(broken(
+            rooms[from],
+            line,
+            format!("circle of rooms: {text}; arrows only point downwards"),
+        ));
     }
     found
 }
@@ -55,7 +71,11 @@ fn one_crate(files: &[&File]) -> Vec<Broken> {
 fn room(path: &str) -> String {
     let inside = path.split_once("/src/").map_or(path, |(_, inside)| inside);
     let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
-    if inside == "lib" || inside == "main" { String::new() } else { inside.replace('/', "::") }
+    if inside == "lib" || inside == "main" {
+        String::new()
+    } else {
+        inside.replace('/', "::")
+    }
 }
 
 /// Paths that start with `crate` or `super` in the code that is no test, with the line each statement starts on.
@@ -71,9 +91,17 @@ fn imports(text: &str) -> Vec<(usize, Vec<String>)> {
         }
         statement.push_str(&line.code);
         statement.push(' ');
-        let is_open_import = statement.trim_start().trim_start_matches("pub ").starts_with("use ") && !statement.contains(';');
+        let is_open_import = statement
+            .trim_start()
+            .trim_start_matches("pub ")
+            .starts_with("use ")
+            && !statement.contains(';');
         if !is_open_import {
-            found.extend(source::paths(&statement).into_iter().map(|path| (start, path)));
+            found.extend(
+                source::paths(&statement)
+                    .into_iter()
+                    .map(|path| (start, path)),
+            );
             statement.clear();
         }
     }
@@ -98,7 +126,10 @@ fn resolve(room: &str, path: &[String]) -> Option<Vec<String>> {
 
 /// The room that holds the thing: the longest beginning of the path that is a file.
 fn longest(rooms: &BTreeMap<String, &File>, path: &[String]) -> Option<String> {
-    (1..=path.len()).rev().map(|length| path[..length].join("::")).find(|name| rooms.contains_key(name))
+    (1..=path.len())
+        .rev()
+        .map(|length| path[..length].join("::"))
+        .find(|name| rooms.contains_key(name))
 }
 
 /// Each strongly connected group of rooms gives one circle, as a list of rooms in import order.
@@ -143,33 +174,77 @@ mod tests {
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let files: Vec<File> = files
             .iter()
-            .map(|(name, text)| File { path: format!("crates/x/src/{name}"), text: (*text).to_owned() })
+            .map(|(name, text)| File {
+                path: format!("crates/x/src/{name}"),
+                text: (*text).to_owned(),
+            })
             .collect();
         check(&files).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn arrows_downwards_are_fine() {
-        assert!(found(&[("lib.rs", "pub mod a;\npub use crate::a::A;"), ("a.rs", "use crate::b::B;"), ("b.rs", "")]).is_empty());
-        assert!(found(&[("a.rs", "use crate::a::c::C;"), ("a/c.rs", "use crate::b::B;"), ("b.rs", "")]).is_empty());
-        assert!(found(&[("a.rs", "use crate::b::B;"), ("b.rs", "#[cfg(test)]\nmod tests {\n use crate::a::A;\n}")]).is_empty());
-        assert!(found(&[("a.rs", "use crate::b::B;"), ("b.rs", "// use crate::a::A;")]).is_empty());
+        assert!(
+            found(&[
+                ("lib.rs", "pub mod a;\npub use crate::a::A;"),
+                ("a.rs", "use crate::b::B;"),
+                ("b.rs", "")
+            ])
+            .is_empty()
+        );
+        assert!(
+            found(&[
+                ("a.rs", "use crate::a::c::C;"),
+                ("a/c.rs", "use crate::b::B;"),
+                ("b.rs", "")
+            ])
+            .is_empty()
+        );
+        assert!(
+            found(&[
+                ("a.rs", "use crate::b::B;"),
+                ("b.rs", "#[cfg(test)]\nmod tests {\n use crate::a::A;\n}")
+            ])
+            .is_empty()
+        );
+        assert!(
+            found(&[
+                ("a.rs", "use crate::b::B;"),
+                ("b.rs", "// use crate::a::A;")
+            ])
+            .is_empty()
+        );
     }
 
     #[test]
     fn a_circle_is_named_with_its_way() {
-        let circle = found(&[("a.rs", "\nuse crate::b::B;"), ("b.rs", "use super::c::{\n  C,\n};"), ("c.rs", "fn f() { crate::a::g() }")]);
-        assert_eq!(circle, ["crates/x/src/a.rs:2: circle of rooms: a -> b -> c -> a; arrows only point downwards"]);
+        let circle = found(&[
+            ("a.rs", "\nuse crate::b::B;"),
+            ("b.rs", "use super::c::{\n  C,\n};"),
+            ("c.rs", "fn f() { crate::a::g() }"),
+        ]);
+        assert_eq!(
+            circle,
+            ["crates/x/src/a.rs:2: circle of rooms: a -> b -> c -> a; arrows only point downwards"]
+        );
     }
 
     #[test]
     fn a_child_that_calls_its_parent_back_is_a_circle() {
-        assert_eq!(found(&[("a.rs", "use crate::a::c::C;"), ("a/c.rs", "use super::A;")]).len(), 1);
+        assert_eq!(
+            found(&[("a.rs", "use crate::a::c::C;"), ("a/c.rs", "use super::A;")]).len(),
+            1
+        );
     }
 
     #[test]
     fn the_root_is_no_corridor() {
         let corridor = found(&[("a.rs", "use crate::Thing;"), ("lib.rs", "")]);
-        assert_eq!(corridor, ["crates/x/src/a.rs:1: crate::Thing: import from the room where a thing lives, not through the crate root"]);
+        assert_eq!(
+            corridor,
+            [
+                "crates/x/src/a.rs:1: crate::Thing: import from the room where a thing lives, not through the crate root"
+            ]
+        );
     }
 }

@@ -1,0 +1,101 @@
+//! The steps of `cargo xtask ci`, in the order in which they run: the quick ones first.
+
+mod browser;
+mod conformance;
+mod fuzz;
+mod rust;
+mod shown;
+
+use anyhow::Result;
+
+use crate::context::{Context, Tally};
+
+/// A step: a name for `--only`, a line for the reader, and the work.
+pub(crate) struct Step {
+    /// The name on the command line and of the log.
+    pub(crate) name: &'static str,
+    /// What it checks.
+    pub(crate) about: &'static str,
+    /// Runs it.
+    pub(crate) run: fn(&Context) -> Result<Tally>,
+}
+
+/// All steps.
+pub(crate) fn all() -> Vec<Step> {
+    let step = |name, about, run| Step { name, about, run };
+    vec![
+        step(
+            "format",
+            "every crate is formatted by rustfmt's defaults",
+            rust::format,
+        ),
+        step(
+            "tidy",
+            "house rules: walls, circles, first lines, sizes, words",
+            rust::tidy,
+        ),
+        step("clippy", "no lint, in any target", rust::clippy),
+        step(
+            "tests",
+            "unit and integration tests of the workspace",
+            rust::tests,
+        ),
+        step(
+            "doctests",
+            "the examples in the documentation",
+            rust::doctests,
+        ),
+        step("docs", "documentation without a warning", rust::docs),
+        step("examples", "every example builds", rust::examples),
+        step(
+            "deny",
+            "licences, bans, sources and advisories of all dependencies",
+            rust::deny,
+        ),
+        step(
+            "build",
+            "the command and the test clients, once, for the steps below",
+            rust::build,
+        ),
+        step(
+            "autobahn-server",
+            "517 cases of the Autobahn TestSuite against `antiphon echo`",
+            conformance::autobahn_server,
+        ),
+        step(
+            "autobahn-client",
+            "517 cases of the Autobahn TestSuite against the client",
+            conformance::autobahn_client,
+        ),
+        step(
+            "interop-python",
+            "websockets and aiohttp, both ways",
+            conformance::python,
+        ),
+        step(
+            "interop-node",
+            "ws, and Node's HTTP/2, both ways",
+            conformance::node,
+        ),
+        step(
+            "interop-go",
+            "gorilla, coder, x/net and gf, both ways",
+            conformance::go,
+        ),
+        step(
+            "browser",
+            "Chromium on the demo page, plain and over TLS",
+            browser::browser,
+        ),
+        step(
+            "fuzz",
+            "every fuzz target for a while, from an empty corpus",
+            fuzz::fuzz,
+        ),
+        step(
+            "readme",
+            "every command that the README shows",
+            shown::readme,
+        ),
+    ]
+}

@@ -1,0 +1,114 @@
+//! Every fuzz target for a while, on stable Rust: libFuzzer needs coverage counters, and those are no nightly feature.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::context::{Context, Tally};
+use crate::process;
+
+/// How long each target runs.
+const SECONDS: u32 = 20;
+
+/// What cargo-fuzz passes for `--sanitizer none`. The core has no unsafe code, so that a sanitizer would watch only
+/// the dependencies; overflow checks and debug assertions are on in the profile.
+const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+
+/// Builds the targets and runs one after the other.
+pub(super) fn fuzz(context: &Context) -> Result<Tally> {
+    let folder = context.root.join("fuzz");
+    let host = host(context)?;
+    let mut build = Command::new("cargo");
+    build
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--release",
+            "--target",
+            &host,
+        ])
+        .current_dir(&folder);
+    build
+        .env("RUSTFLAGS", FLAGS)
+        .env("CARGO_TARGET_DIR", context.target.join("fuzz"));
+    process::must(context, Duration::from_secs(900), &mut build)?;
+    let mut tally = Tally::default();
+    for target in targets(&std::fs::read_to_string(folder.join("Cargo.toml"))?) {
+        let work = context.target.join("fuzz-run").join(&target);
+        let corpus = work.join("corpus");
+        std::fs::create_dir_all(&corpus)?;
+        let mut run = Command::new(
+            context
+                .target
+                .join("fuzz")
+                .join(&host)
+                .join("release")
+                .join(&target),
+        );
+        run.arg(format!("-max_total_time={SECONDS}")).args([
+            "-max_len=4096",
+            "-rss_limit_mb=1024",
+            "-timeout=10",
+            "-print_final_stats=1",
+        ]);
+        run.arg(format!("-artifact_prefix={}/", work.display()))
+            .arg(corpus)
+            .current_dir(&work);
+        let (good, output) = process::run(
+            context,
+            Duration::from_secs(u64::from(SECONDS) + 60),
+            &mut run,
+        )?;
+        // A target that was not instrumented finds nothing, and must not look as if all were well.
+        let guided = output.contains("inline 8-bit counters")
+            && !output.contains("no interesting inputs were found");
+        tally.add(&Tally::one(good && guided));
+        context.write(&format!(
+            "{} {target}",
+            if good && guided { "ok" } else { "not ok" }
+        ));
+    }
+    Ok(tally)
+}
+
+/// The names of the targets.
+fn targets(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line == "[[bin]]";
+        } else if let Some(name) = line.strip_prefix("name = \"").filter(|_| inside) {
+            names.push(name.trim_end_matches('"').to_owned());
+        }
+    }
+    names
+}
+
+/// The host's target triple. Naming it keeps the flags away from build scripts.
+fn host(context: &Context) -> Result<String> {
+    let output = process::must(
+        context,
+        Duration::from_secs(60),
+        Command::new("rustc").arg("-vV"),
+    )?;
+    match output.lines().find_map(|line| line.strip_prefix("host: ")) {
+        Some(host) => Ok(host.to_owned()),
+        None => bail!("rustc does not say which host it is for"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_come_from_the_manifest() {
+        let manifest = "[package]\nname = \"x\"\n[[bin]]\nname = \"frame\"\npath = \"a\"\n\n[[bin]]\nname = \"pair\"\n";
+        assert_eq!(targets(manifest), ["frame", "pair"]);
+    }
+}
