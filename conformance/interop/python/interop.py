@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""websockets and aiohttp against `antiphon echo`, and `antiphon connect` against their servers.
+
+    interop.py ws://HOST:PORT/ PATH-OF-THE-COMMAND
+
+Prints `ok NAME` or `not ok NAME: WHY` for each check; the exit status is 1 when one failed.
+"""
+
+import asyncio
+import os
+import sys
+
+import aiohttp
+import aiohttp.web
+import websockets
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import serve
+
+SIZES = [0, 1, 125, 126, 65535, 65536, 1 << 20]
+LIMIT = 1 << 22
+PATIENCE = 30
+failures = 0
+
+
+async def check(name, work):
+    """Runs one check within its time and prints its line."""
+    global failures
+    try:
+        await asyncio.wait_for(work, PATIENCE)
+        print("ok " + name, flush=True)
+    except Exception as error:
+        failures += 1
+        print("not ok %s: %s: %s" % (name, type(error).__name__, str(error)[:300].replace("\n", " ")), flush=True)
+
+
+def same(found, expected):
+    assert found == expected, "found %.80r, expected %.80r" % (found, expected)
+
+
+async def websockets_client(url, compression):
+    """Every size as text and binary, fragments, ping, subprotocol and close codes through the websockets client."""
+    tag = "websockets client, %s" % (compression or "plain")
+    options = {"compression": compression, "max_size": LIMIT, "proxy": None}
+
+    async def echoes():
+        async with connect(url, **options) as socket:
+            same(bool(socket.protocol.extensions), compression is not None)
+            for size in SIZES:
+                for message in ("ä" * (size // 2) + "x" * (size % 2), os.urandom(size)):
+                    await socket.send(message)
+                    same(await socket.recv(), message)
+
+    async def fragments():
+        async with connect(url, **options) as socket:
+            await socket.send(["ant", "", "iph", "on ä"])
+            same(await socket.recv(), "antiphon ä")
+            await socket.send([b"\x00" * 70000, b"\xff"])
+            same(await socket.recv(), b"\x00" * 70000 + b"\xff")
+
+    async def pings():
+        async with connect(url, **options) as socket:
+            for payload in (b"", b"p" * 125):
+                await (await socket.ping(payload))
+
+    async def subprotocol():
+        async with connect(url, subprotocols=["unknown", "chat"], **options) as socket:
+            same(socket.subprotocol, "chat")
+
+    async def closes(code, reason):
+        async with connect(url, **options) as socket:
+            await socket.close(code, reason)
+            same((socket.protocol.close_rcvd.code, socket.protocol.close_rcvd_then_sent), (code, False))
+
+    async def burst():
+        async with connect(url, **options) as socket:
+            expected = ["message %d" % number for number in range(1000)]
+
+            async def send():
+                for message in expected:
+                    await socket.send(message)
+            sending = asyncio.ensure_future(send())
+            same([await socket.recv() for _ in expected], expected)
+            await sending
+
+    await check(tag + ": every size", echoes())
+    await check(tag + ": fragments", fragments())
+    await check(tag + ": ping", pings())
+    await check(tag + ": subprotocol", subprotocol())
+    await check(tag + ": a thousand messages in order", burst())
+    for code, reason in ((1000, ""), (1001, "going"), (3000, "ä"), (4999, "r" * 123)):
+        await check("%s: close %d" % (tag, code), closes(code, reason))
+
+
+async def aiohttp_client(url, compress):
+    """The same through aiohttp's client."""
+    tag = "aiohttp client, %s" % ("deflate" if compress else "plain")
+    options = {"compress": compress, "max_msg_size": LIMIT, "autoclose": True}
+
+    async def echoes():
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, **options) as socket:
+            same(bool(socket.compress), bool(compress))
+            for size in SIZES:
+                await socket.send_str("x" * size)
+                same(await socket.receive_str(), "x" * size)
+                data = os.urandom(size)
+                await socket.send_bytes(data)
+                same(await socket.receive_bytes(), data)
+
+    async def subprotocol_and_close():
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(url, protocols=["chat"], **options) as socket:
+                same(socket.protocol, "chat")
+                await socket.close(code=4000, message=b"bye")
+                same(socket.close_code, 4000)
+
+    await check(tag + ": every size", echoes())
+    await check(tag + ": subprotocol and close code", subprotocol_and_close())
+
+
+async def command(binary, url, lines, *options):
+    """Runs `antiphon connect`, a line a message, and returns its exit code, its lines and its errors."""
+    process = await asyncio.create_subprocess_exec(
+        binary, "connect", url, "--timeout", "20s", *options, stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    try:
+        out, err = await process.communicate("".join(line + "\n" for line in lines).encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode, out.decode().splitlines(), err.decode()
+
+
+LINES = ["hello", "ä€😀", "x" * 125, "x" * 126, "y" * 65535, "z" * 65536, "w" * (1 << 20)]
+
+
+async def client_against(tag, binary, url):
+    """Our client against a foreign echo server that closes when it is told to."""
+    async def echoes(*options):
+        code, lines, errors = await command(binary, url, LINES, *options)
+        same((code, lines == LINES), (0, True))
+
+    async def closed(expected, number):
+        code, _, errors = await command(binary, url, ["close %d" % number])
+        same((code, "" if str(number) in errors or expected == 0 else errors), (expected, ""))
+
+    async def subprotocol():
+        code, lines, errors = await command(binary, url, ["which subprotocol"], "--subprotocol", "chat")
+        same((code, lines), (0, ["chat"]))
+
+    await check(tag + ": echo", echoes())
+    await check(tag + ": echo, compressed", echoes("--compression"))
+    await check(tag + ": subprotocol", subprotocol())
+    await check(tag + ": closed with 1000", closed(0, 1000))
+    await check(tag + ": closed with 4001", closed(6, 4001))
+
+
+async def websockets_server(binary):
+    async def handler(socket):
+        async for message in socket:
+            if message.startswith("close "):
+                await socket.close(int(message.split()[1]), "as told")
+            elif message == "which subprotocol":
+                await socket.send(socket.subprotocol or "none")
+            elif len(message) > 1000:
+                half = len(message) // 2
+                await socket.ping()
+                await socket.send([message[:half], message[half:]])
+            else:
+                await socket.send(message)
+
+    async with serve(handler, "127.0.0.1", 0, max_size=LIMIT, subprotocols=["chat"]) as server:
+        port = server.sockets[0].getsockname()[1]
+        await client_against("websockets server", binary, "ws://127.0.0.1:%d/" % port)
+
+
+async def aiohttp_server(binary):
+    async def handler(request):
+        socket = aiohttp.web.WebSocketResponse(protocols=["chat"], max_msg_size=LIMIT)
+        await socket.prepare(request)
+        async for message in socket:
+            if message.data.startswith("close "):
+                await socket.close(code=int(message.data.split()[1]), message=b"as told")
+            elif message.data == "which subprotocol":
+                await socket.send_str(socket.ws_protocol or "none")
+            else:
+                await socket.send_str(message.data)
+        return socket
+
+    app = aiohttp.web.Application()
+    app.router.add_get("/", handler)
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    await client_against("aiohttp server", binary, "ws://127.0.0.1:%d/" % runner.addresses[0][1])
+    await runner.cleanup()
+
+
+async def main(url, binary):
+    for compression in (None, "deflate"):
+        await websockets_client(url, compression)
+    for compress in (0, 15):
+        await aiohttp_client(url, compress)
+    await websockets_server(binary)
+    await aiohttp_server(binary)
+    print("websockets %s, aiohttp %s, %d failed" % (websockets.__version__, aiohttp.__version__, failures))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1], sys.argv[2])))
