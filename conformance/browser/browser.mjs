@@ -1,0 +1,130 @@
+// Chromium on the page of `antiphon serve --dev`: it loads, connects, echoes, notices the end, fits a phone, over TLS and HTTP/2 too.
+//
+//     node browser.mjs PATH-OF-THE-COMMAND FOLDER-FOR-SCREENSHOTS
+//
+// Prints `ok NAME` or `not ok NAME: WHY` for each check; the exit status is 1 when one failed.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { chromium } from 'playwright-core';
+
+const [binary, screenshots] = process.argv.slice(2);
+const patience = 20_000;
+let failures = 0;
+
+async function check(name, work) {
+  try {
+    await work();
+    console.log(`ok ${name}`);
+  } catch (error) {
+    failures += 1;
+    console.log(`not ok ${name}: ${String(error.message).slice(0, 400).replaceAll('\n', ' ')}`);
+  }
+}
+
+async function serve(...options) {
+  const child = spawn(binary, ['serve', '--dev', '--listen', '127.0.0.1:0', ...options], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const timer = setTimeout(() => child.kill('SIGKILL'), patience);
+  const listening = (await lines.next()).value ?? '';
+  const open = (await lines.next()).value ?? '';
+  clearTimeout(timer);
+  assert.match(listening, /^listening on wss?:\/\/127\.0\.0\.1:\d+\/$/);
+  assert.match(open, /^open https?:\/\/127\.0\.0\.1:\d+\/$/);
+  return { child, page: open.slice('open '.length) };
+}
+
+async function stop(child) {
+  if (child.exitCode !== null) return child.exitCode;
+  const timer = setTimeout(() => child.kill('SIGKILL'), patience);
+  const exit = once(child, 'exit');
+  child.kill('SIGTERM');
+  const [code] = await exit;
+  clearTimeout(timer);
+  return code;
+}
+
+const inPath = (name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name)).find((file) => existsSync(file));
+mkdirSync(screenshots, { recursive: true });
+const browser = await chromium.launch({
+  executablePath: inPath('chromium'),
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync'],
+});
+
+for (const [tag, options] of [['plain', []], ['TLS', ['--tls-self-signed']]]) {
+  let server;
+  await check(`${tag}: the server starts and says which page to open`, async () => { server = await serve(...options); });
+  if (!server) continue;
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 800 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(patience);
+  const complaints = [];
+  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()); });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  // A violation of the content security policy is reported here even where the console stays silent.
+  await page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`)));
+  const sockets = [];
+  page.on('websocket', (socket) => sockets.push(socket.url()));
+  const received = (text) => page.locator('#log li.received', { hasText: text });
+
+  await check(`${tag}: the page loads and connects`, async () => {
+    const response = await page.goto(server.page, { waitUntil: 'load' });
+    assert.equal(response.status(), 200);
+    assert.ok(response.headers()['content-security-policy'], 'the page has a content security policy');
+    await page.locator('#state[data-state=open]').waitFor();
+    assert.deepEqual(sockets.map((url) => new URL(url).protocol), [tag === 'TLS' ? 'wss:' : 'ws:']);
+  });
+  if (tag === 'TLS') {
+    await check('TLS: page and socket come over HTTP/2', async () => {
+      const protocol = await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol);
+      assert.equal(protocol, 'h2');
+    });
+  }
+  await check(`${tag}: Enter sends, the echo appears`, async () => {
+    await page.locator('#message').fill('first <b>message</b> ä€😀');
+    await page.locator('#message').press('Enter');
+    await received('first <b>message</b> ä€😀').waitFor();
+    assert.equal(await page.locator('#message').inputValue(), '');
+    assert.equal(await page.locator('#log b').count(), 0, 'text is never markup');
+  });
+  await check(`${tag}: the button sends, the echo appears`, async () => {
+    await page.locator('#message').fill('second message');
+    await page.locator('#send').click();
+    await received('second message').waitFor();
+    assert.equal(await page.locator('#log li.sent').count(), 2);
+    assert.equal(await page.locator('#log li.received').count(), 2);
+  });
+  await check(`${tag}: a message of 60,000 characters echoes`, async () => {
+    const text = 'long '.repeat(12_000).trim();
+    await page.locator('#message').fill(text);
+    await page.locator('#send').click();
+    await page.waitForFunction((length) => [...document.querySelectorAll('#log li.received')].some((item) => item.textContent.length > length), 59_000);
+  });
+  for (const [width, height, shape] of [[1200, 800, 'wide'], [360, 740, 'phone']]) {
+    for (const colorScheme of ['light', 'dark']) {
+      await check(`${tag}: ${shape}, ${colorScheme}, without a horizontal scroll bar`, async () => {
+        await page.setViewportSize({ width, height });
+        await page.emulateMedia({ colorScheme });
+        await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-${shape}-${colorScheme}.png`) });
+        const [scroll, client] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+        assert.ok(scroll <= client, `the page is ${scroll} wide on a screen of ${client}`);
+      });
+    }
+  }
+  await check(`${tag}: no complaint in the console`, async () => assert.deepEqual(complaints, []));
+  await check(`${tag}: the server ends on SIGTERM with exit code 0`, async () => assert.equal(await stop(server.child), 0));
+  await check(`${tag}: the page notices at once and shows the close code`, async () => {
+    await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
+    await page.locator('#log li', { hasText: '1001' }).waitFor({ timeout: 2_000 });
+    await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-closed.png`) });
+  });
+  await context.close();
+}
+await browser.close();
+console.log(`chromium ${browser.version()}, ${failures} failed`);
+process.exit(failures ? 1 : 0);
