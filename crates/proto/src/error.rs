@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::close::CloseCode;
+use crate::close::code::CloseCode;
 
 /// A rule that the peer broke, or a bound that it crossed.
 ///
