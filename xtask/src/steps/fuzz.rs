@@ -56,6 +56,7 @@ pub(super) fn fuzz(context: &Context) -> Result<Tally> {
             "-rss_limit_mb=1024",
             "-timeout=10",
             "-print_final_stats=1",
+            "-verbosity=0",
         ]);
         run.arg(format!("-artifact_prefix={}/", work.display()))
             .arg(corpus)
