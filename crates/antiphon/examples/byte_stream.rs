@@ -1,6 +1,6 @@
 //! A socket as a stream of bytes: `tokio::io::copy` is an echo that keeps the kind and the boundaries of messages.
 //!
-//! `cargo run --example byte_stream`, then connect to ws://127.0.0.1:12345/echo.
+//! `cargo run -p antiphon --example byte_stream`, then connect to ws://127.0.0.1:12345/echo.
 
 use antiphon::{Client, Server, Upgrade};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,6 +1,6 @@
 //! The client of the seeds: a handshake timeout, the proxy of the environment, TLS settings, one message and its echo.
 //!
-//! `cargo run --example client -- ws://127.0.0.1:8199/ws`
+//! `cargo run -p antiphon --example client -- ws://127.0.0.1:8199/ws`
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! The connection manager of the seeds: a registry with a live online count, bounded queues in and out, a read limit,
-//! a heartbeat. `cargo run --example connection_manager`, then connect to ws://127.0.0.1:6666/send.
+//! a heartbeat. `cargo run -p antiphon --example connection_manager`, then connect to ws://127.0.0.1:6666/send.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

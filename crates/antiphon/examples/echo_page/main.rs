@@ -1,6 +1,6 @@
 //! The echo server of the seeds: a page and a WebSocket on one port, over http or https.
 //!
-//! `cargo run --example echo_page` and open http://127.0.0.1:8199/; with the names of a certificate and a key as
+//! `cargo run -p antiphon --example echo_page` and open http://127.0.0.1:8199/; with the names of a certificate and a key as
 //! arguments, https://127.0.0.1:8199/.
 
 use antiphon::{Server, ServerTls, Upgrade};
