@@ -1,2 +1,37 @@
-//! Placeholder.
-fn main() {}
+//! The command `antiphon`: the index of its rooms, and the way in.
+
+mod cli;
+mod command;
+mod connect;
+mod echo;
+mod failure;
+mod lines;
+mod listen;
+mod log;
+mod pages;
+mod process;
+mod serve;
+mod tls;
+mod value;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{cli::Cli, failure::Failure};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    log::tame_panics();
+    let outcome = Cli::try_parse().map_err(Failure::from).and_then(|cli| {
+        log::start(&cli.global)?;
+        cli.command.run()
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
