@@ -61,9 +61,8 @@ impl Shutdown {
         self.advance(Phase::Draining);
         let waiting = async {
             tokio::select! {
-                biased;
-                () = self.forced.notified() => false,
                 () = self.phase.closed() => true,
+                () = self.forced.notified() => false,
             }
         };
         let clean = timeout(limit, waiting).await.unwrap_or(false);
