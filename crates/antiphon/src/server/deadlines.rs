@@ -66,7 +66,7 @@ impl Line {
         let site = Arc::new(Site {
             router,
             environment: Arc::new(environment),
-            limits: Limits::new(1, 1, 1),
+            limits: Limits::new(1, Some(1), 1),
             proxies: Vec::new(),
             times: Times {
                 handshake: HANDSHAKE,
