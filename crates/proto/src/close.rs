@@ -23,16 +23,11 @@ pub struct CloseFrame {
 impl CloseFrame {
     /// A frame with this code and reason. A reason beyond 123 bytes is cut at a character boundary.
     pub fn new(code: impl Into<CloseCode>, reason: impl Into<Utf8Bytes>) -> Self {
-        let reason: Utf8Bytes = reason.into();
-        let reason = if reason.as_bytes().len() > MAX_REASON {
-            let mut end = MAX_REASON;
-            while !reason.is_char_boundary(end) {
-                end -= 1;
-            }
-            Utf8Bytes::from_validated(reason.into_bytes().slice(..end))
-        } else {
-            reason
-        };
+        let mut reason: Utf8Bytes = reason.into();
+        let end = reason_end(&reason);
+        if end < reason.len() {
+            reason = Utf8Bytes::from_validated(reason.into_bytes().slice(..end));
+        }
         Self {
             code: code.into(),
             reason,
@@ -65,13 +60,24 @@ impl CloseFrame {
         }
     }
 
-    /// Appends the payload of the Close frame: nothing for [`CloseCode::NO_STATUS`].
+    /// Appends the payload of the Close frame: nothing for [`CloseCode::NO_STATUS`], and never more than fits into one.
     pub fn encode(&self, out: &mut Vec<u8>) {
         if self.code != CloseCode::NO_STATUS {
             out.extend_from_slice(&self.code.get().to_be_bytes());
-            out.extend_from_slice(self.reason.as_bytes());
+            // The field is public: a reason of any length may stand in it.
+            let end = reason_end(&self.reason);
+            out.extend_from_slice(&self.reason.as_bytes()[..end]);
         }
     }
+}
+
+/// Where a reason is to be cut to fit into a Close frame, at a character boundary.
+fn reason_end(reason: &str) -> usize {
+    let mut end = reason.len().min(MAX_REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
 }
 
 impl fmt::Display for CloseFrame {

@@ -99,15 +99,31 @@ pub enum Refused {
 #[derive(Debug)]
 enum State {
     Open,
-    /// Our Close is queued; the peer's has not come. Its data is discarded.
+    /// Our Close is queued; the peer's has not come. Its data is discarded, its pings are answered.
     Closing {
-        deadline: Instant,
+        deadline: Option<Instant>,
     },
     /// Nothing more is read or sent but what is queued. `deadline` bounds the wait for the peer to hang up.
     Ended {
         end: End,
-        deadline: Instant,
+        deadline: Option<Instant>,
     },
+}
+
+/// Since when a message is under way, or the rest of one whose beginning has been handed out.
+#[derive(Clone, Copy, Debug)]
+struct Began {
+    at: Instant,
+    /// Bytes of the message that had come before.
+    wire: u64,
+}
+
+/// A keep-alive ping. The peer's time to answer runs from when the ping has been written.
+#[derive(Clone, Copy, Debug)]
+enum Probe {
+    /// So many bytes of output are to be written until the ping is. The write timeout guards meanwhile.
+    Queued(usize),
+    Sent(Instant),
 }
 
 /// An open WebSocket connection, either role, without I/O, clock or runtime.
@@ -151,11 +167,13 @@ pub struct Connection {
     eof: bool,
     last_input: Instant,
     last_data: Instant,
-    message_began: Option<Instant>,
+    /// A message was queued at a time that is not known yet.
+    data_queued: bool,
+    message_began: Option<Began>,
     /// Since when the peer has taken nothing of the output.
     stalled_since: Option<Instant>,
-    /// The keep-alive ping that waits for any byte, since when.
-    probe: Option<Instant>,
+    /// The keep-alive ping that waits for any byte.
+    probe: Option<Probe>,
     pings: Vec<(PingId, Instant)>,
     next_ping: u32,
     /// Control frames that may still come before the flood limit, in thousandths.
@@ -190,6 +208,7 @@ impl Connection {
             eof: false,
             last_input: now,
             last_data: now,
+            data_queued: false,
             message_began: None,
             stalled_since: None,
             probe: None,
@@ -290,21 +309,24 @@ impl Connection {
                 return Ok(None);
             }
             let received = match self.receiver.receive(input, &self.config) {
-                Ok(Some(received)) => received,
-                Ok(None) => {
-                    self.message_began = self
-                        .receiver
-                        .under_way()
-                        .map(|_| self.message_began.unwrap_or(now));
-                    return Ok(None);
-                }
+                Ok(received) => received,
                 Err(violation) => return self.fail(now, violation, input),
+            };
+            // After every event, for the next bytes may never come.
+            self.message_began = self.receiver.under_way().map(|wire| {
+                let anew = Began { at: now, wire };
+                match (&received, self.message_began) {
+                    (Some(Received::Part { .. }), _) => anew,
+                    (_, began) => began.unwrap_or(Began { wire: 0, ..anew }),
+                }
+            });
+            let Some(received) = received else {
+                return Ok(None);
             };
             match received {
                 Received::Message(..) | Received::Part { .. } if !self.is_open() => {}
                 Received::Message(kind, payload) => {
                     self.last_data = now;
-                    self.message_began = None;
                     return Ok(Some(Event::Message(kind, payload)));
                 }
                 Received::Part {
@@ -313,7 +335,6 @@ impl Connection {
                     last,
                 } => {
                     self.last_data = now;
-                    self.message_began = None;
                     return Ok(Some(Event::Part {
                         kind,
                         payload,
@@ -324,9 +345,7 @@ impl Connection {
                     if !self.take_control_token(now) {
                         return self.fail(now, Violation::ControlFlood, input);
                     }
-                    if self.is_open() {
-                        self.answer_ping(payload.as_bytes());
-                    }
+                    self.answer_ping(payload.as_bytes());
                     return Ok(Some(Event::Ping(payload)));
                 }
                 Received::Pong(payload) => {
@@ -374,16 +393,17 @@ impl Connection {
         match self.state {
             State::Open => {}
             State::Closing { deadline } => {
-                if now >= deadline {
+                if deadline.is_some_and(|deadline| now >= deadline) {
                     self.finish(now, End::CloseTimeout);
                 }
                 return;
             }
             State::Ended { deadline, .. } => {
-                self.eof |= now >= deadline;
+                self.eof |= deadline.is_some_and(|deadline| now >= deadline);
                 return;
             }
         }
+        self.note_sent_data(now);
         if self
             .message_deadline()
             .is_some_and(|deadline| now >= deadline)
@@ -402,16 +422,15 @@ impl Connection {
             );
             return;
         }
-        match self.probe {
-            Some(sent) if now >= sent + self.config.pong_timeout => {
-                self.queue_close(&CloseFrame::new(CloseCode::GOING_AWAY, "no pong in time"));
-                self.finish(now, End::PongTimeout);
-            }
-            None if self.ping_deadline().is_some_and(|deadline| now >= deadline) => {
-                self.probe = Some(now);
-                self.queue_ping(now);
-            }
-            _ => {}
+        if self.probe_deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if self.probe.is_some() {
+            self.queue_close(&CloseFrame::new(CloseCode::GOING_AWAY, "no pong in time"));
+            self.finish(now, End::PongTimeout);
+        } else {
+            self.queue_ping(now);
+            self.probe = Some(Probe::Queued(self.output.len()));
         }
     }
 
@@ -425,6 +444,7 @@ impl Connection {
     pub fn send(&mut self, message: &Message) -> Result<(), Refused> {
         self.may_send()?;
         self.sender.message(message, &mut self.output);
+        self.data_queued = true;
         Ok(())
     }
 
@@ -436,6 +456,7 @@ impl Connection {
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Refused> {
         self.may_send()?;
         self.sender.prepared(prepared, &mut self.output);
+        self.data_queued = true;
         Ok(())
     }
 
@@ -467,6 +488,7 @@ impl Connection {
         }
         if last || !payload.is_empty() {
             self.sender.part(kind, payload, last, &mut self.output);
+            self.data_queued = true;
         }
         Ok(())
     }
@@ -497,14 +519,16 @@ impl Connection {
         if self.is_open() {
             self.queue_close(&close);
             self.state = State::Closing {
-                deadline: now + self.config.close_timeout,
+                deadline: now.checked_add(self.config.close_timeout),
             };
         }
         Ok(())
     }
 
     /// Says whether messages come whole (the default) or as [`Event::Part`]s as they arrive, without any limit on their
-    /// size. It holds from the next byte on, also inside a message.
+    /// size. Parts begin with the next byte, also inside a message; whole messages, with the next message.
+    ///
+    /// In parts, `max_fragments` counts empty fragments in a row, and `message_timeout` runs anew from each part.
     pub fn deliver_parts(&mut self, parts: bool) {
         self.receiver.set_parts(parts);
     }
@@ -519,11 +543,17 @@ impl Connection {
 
     /// `written` bytes of the output have been written; 0 says that the transport takes none now.
     pub fn advance_output(&mut self, now: Instant, written: usize) {
+        self.note_sent_data(now);
         self.output.advance(written);
-        if self.unsent_pong.is_some() && self.output.len() <= PONG_BACKLOG && self.is_open() {
-            let payload = self.unsent_pong.take().unwrap_or_default();
-            self.sender
-                .control(Opcode::Pong, &payload, &mut self.output);
+        if let Some(Probe::Queued(left)) = self.probe {
+            self.probe = Some(if written < left {
+                Probe::Queued(left - written)
+            } else {
+                Probe::Sent(now)
+            });
+        }
+        if self.output.len() <= PONG_BACKLOG {
+            self.send_late_pong();
         }
         if self.output.len() == 0 {
             self.stalled_since = None;
@@ -547,7 +577,7 @@ impl Connection {
         bytes
     }
 
-    /// When [`handle_deadline`](Self::handle_deadline) is to be called next.
+    /// When [`handle_deadline`](Self::handle_deadline) is to be called next. `None`: not before something else happens.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
         let first = |a: Option<Instant>, b: Option<Instant>| match (a, b) {
@@ -555,41 +585,52 @@ impl Connection {
             (a, b) => a.or(b),
         };
         let by_state = match self.state {
-            State::Open => {
-                let probe = match self.probe {
-                    Some(sent) => Some(sent + self.config.pong_timeout),
-                    None => self.ping_deadline(),
-                };
-                first(first(probe, self.idle_deadline()), self.message_deadline())
-            }
-            State::Closing { deadline } | State::Ended { deadline, .. } => Some(deadline),
+            State::Open => first(
+                first(self.probe_deadline(), self.idle_deadline()),
+                self.message_deadline(),
+            ),
+            State::Ended { .. } if self.is_finished() => None,
+            State::Closing { deadline } | State::Ended { deadline, .. } => deadline,
         };
         first(by_state, self.stall_deadline())
     }
 
-    fn ping_deadline(&self) -> Option<Instant> {
-        self.config
-            .ping_interval
-            .map(|interval| self.last_input + interval)
+    /// When the next ping is due, or its pong is missed.
+    fn probe_deadline(&self) -> Option<Instant> {
+        match self.probe {
+            None => self.last_input.checked_add(self.config.ping_interval?),
+            Some(Probe::Queued(_)) => None,
+            Some(Probe::Sent(at)) => at.checked_add(self.config.pong_timeout),
+        }
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        self.config
-            .idle_timeout
-            .map(|timeout| self.last_data + timeout)
+        self.last_data.checked_add(self.config.idle_timeout?)
     }
 
-    /// A message may take `message_timeout`, and longer as long as it arrives at `MIN_MESSAGE_RATE`.
+    /// A message may take `message_timeout`, and longer as long as it arrives at `MIN_MESSAGE_RATE`: what has come buys
+    /// the second in which the next is to come.
     fn message_deadline(&self) -> Option<Instant> {
-        let earned = Duration::from_secs(self.receiver.under_way()? / MIN_MESSAGE_RATE);
-        Some(self.message_began? + self.config.message_timeout.max(earned))
+        let began = self.message_began?;
+        let arrived = self.receiver.under_way()?.saturating_sub(began.wire);
+        let earned = Duration::from_secs(arrived / MIN_MESSAGE_RATE + 1);
+        began
+            .at
+            .checked_add(self.config.message_timeout.max(earned))
     }
 
     fn stall_deadline(&self) -> Option<Instant> {
         if matches!(self.state, State::Ended { .. }) {
             return None;
         }
-        Some(self.stalled_since? + self.config.write_timeout)
+        self.stalled_since?.checked_add(self.config.write_timeout)
+    }
+
+    /// The idle time is counted from when the clock is known next.
+    fn note_sent_data(&mut self, now: Instant) {
+        if std::mem::take(&mut self.data_queued) {
+            self.last_data = now;
+        }
     }
 
     fn may_send(&self) -> Result<(), Refused> {
@@ -605,7 +646,8 @@ impl Connection {
     fn queue_close(&mut self, close: &CloseFrame) {
         if !self.close_sent {
             self.close_sent = true;
-            self.unsent_pong = None;
+            // The ping came before, so its pong goes before.
+            self.send_late_pong();
             self.sender.close(close, &mut self.output);
         }
     }
@@ -614,9 +656,10 @@ impl Connection {
         self.pings = Vec::new();
         self.unsent_pong = None;
         self.message_began = None;
+        self.receiver.release();
         self.state = State::Ended {
             end,
-            deadline: now + self.config.close_timeout,
+            deadline: now.checked_add(self.config.close_timeout),
         };
     }
 
@@ -635,13 +678,21 @@ impl Connection {
         Err(violation)
     }
 
-    /// RFC 6455 section 5.5.3: with pings unanswered, an endpoint may answer only the latest.
+    /// RFC 6455 section 5.5.2: every ping is answered unless a Close frame was received, also after our own. Section
+    /// 5.5.3: with pings unanswered, an endpoint may answer only the latest.
     fn answer_ping(&mut self, payload: &[u8]) {
         debug_assert!(payload.len() <= MAX_CONTROL);
         if self.output.len() <= PONG_BACKLOG {
             self.sender.control(Opcode::Pong, payload, &mut self.output);
         } else {
             self.unsent_pong = Some(payload.to_vec());
+        }
+    }
+
+    fn send_late_pong(&mut self) {
+        if let Some(payload) = self.unsent_pong.take() {
+            self.sender
+                .control(Opcode::Pong, &payload, &mut self.output);
         }
     }
 

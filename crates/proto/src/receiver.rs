@@ -15,6 +15,10 @@ use crate::{
     utf8,
 };
 
+/// Most compressed bytes that are inflated into one part of a message. Deflate makes at most 1,032 bytes of one, so a
+/// part stays below about 1 MiB whatever the peer sends.
+const INFLATE_PIECE: u64 = 1024;
+
 /// Bytes that were read, consumed from the front. What is left after an event belongs to the next call.
 #[derive(Debug)]
 pub struct Input<'a>(&'a mut [u8]);
@@ -127,6 +131,8 @@ struct Frame {
 struct Partial {
     kind: MessageKind,
     compressed: bool,
+    /// Handed out in parts: from then on it is not joined any more, so that no limit on its size is needed.
+    parts: bool,
     fragments: u32,
     /// Payload bytes as they came over the wire.
     wire: u64,
@@ -218,10 +224,18 @@ impl Receiver {
             if received.is_some() {
                 return Ok(received);
             }
-            if self.frame.is_some() {
+            if self.frame.is_some() && input.is_empty() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Gives the memory back: nothing more will be received.
+    pub(crate) fn release(&mut self) {
+        self.frame = None;
+        self.partial = None;
+        self.joined = Vec::new();
+        self.control = Vec::new();
     }
 
     fn parse_header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, Violation> {
@@ -269,13 +283,15 @@ impl Receiver {
             (Some(kind), none) => none.insert(Partial {
                 kind,
                 compressed: header.rsv1,
+                parts: self.parts,
                 fragments: 0,
                 wire: 0,
                 utf8: utf8::Validator::default(),
             }),
             (None, Some(partial)) => partial,
         };
-        if self.parts && header.length > 0 {
+        partial.parts |= self.parts;
+        if partial.parts && header.length > 0 {
             // Parts leave as they arrive; only fragments that bring nothing can pile up.
             partial.fragments = 0;
         }
@@ -285,7 +301,7 @@ impl Receiver {
                 limit: config.max_fragments,
             });
         }
-        if !self.parts {
+        if !partial.parts {
             let limit = config.max_message_size;
             // Compressed data that does not compress is a little longer than the message.
             let slack = if partial.compressed {
@@ -319,7 +335,7 @@ impl Receiver {
         frame: Frame,
         input: &mut Input<'a>,
     ) -> Result<Option<Received<'a>>, Violation> {
-        let payload = self.take_payload(frame, input);
+        let payload = self.take_payload(frame, u64::MAX, input);
         let payload = if self.frame.is_none() && self.control.is_empty() {
             Payload::Borrowed(payload)
         } else {
@@ -343,13 +359,24 @@ impl Receiver {
         input: &mut Input<'a>,
         config: &Config,
     ) -> Result<Option<Received<'a>>, Violation> {
-        let payload = self.take_payload(frame, input);
+        let most = match &mut self.partial {
+            Some(partial) => {
+                partial.parts |= self.parts;
+                if partial.parts && partial.compressed {
+                    INFLATE_PIECE
+                } else {
+                    u64::MAX
+                }
+            }
+            None => return Err(Violation::ContinuationWithoutStart),
+        };
+        let payload = self.take_payload(frame, most, input);
         let frame_ended = self.frame.is_none();
         let last = frame_ended && frame.fin;
         let Some(partial) = &mut self.partial else {
             return Err(Violation::ContinuationWithoutStart);
         };
-        let kind = partial.kind;
+        let (kind, parts) = (partial.kind, partial.parts);
 
         // The common case: a whole, uncompressed message stands in the input.
         if last && partial.wire == 0 && !partial.compressed {
@@ -357,7 +384,7 @@ impl Receiver {
             if kind == MessageKind::Text && !utf8::is_valid(payload) {
                 return Err(Violation::TextUtf8);
             }
-            return Ok(Some(self.complete(kind, Payload::Borrowed(payload))));
+            return Ok(Some(complete(kind, Payload::Borrowed(payload), parts)));
         }
 
         partial.wire += payload.len() as u64;
@@ -366,7 +393,7 @@ impl Receiver {
                 return Err(Violation::Rsv1);
             };
             let limits = InflateLimits {
-                max_size: if self.parts {
+                max_size: if parts {
                     usize::MAX
                 } else {
                     config.max_message_size
@@ -374,15 +401,17 @@ impl Receiver {
                 max_ratio: config.max_inflate_ratio,
             };
             let start = self.joined.len();
-            inflater.inflate(payload, last, limits, &mut self.joined)?;
+            let inflated = inflater.inflate(payload, last, limits, &mut self.joined);
+            // First what came first, so that the verdict does not hang on how the bytes were split.
             if kind == MessageKind::Text && !partial.utf8.push(&self.joined[start..]) {
                 return Err(Violation::TextUtf8);
             }
+            inflated?;
         } else {
             if kind == MessageKind::Text && !partial.utf8.push(payload) {
                 return Err(Violation::TextUtf8);
             }
-            if self.parts && self.joined.is_empty() {
+            if parts && self.joined.is_empty() {
                 if last {
                     return self.finish_message().map(|_| {
                         Some(Received::Part {
@@ -403,9 +432,9 @@ impl Receiver {
         if last {
             self.finish_message()?;
             let payload = Payload::Owned(mem::take(&mut self.joined));
-            return Ok(Some(self.complete(kind, payload)));
+            return Ok(Some(complete(kind, payload, parts)));
         }
-        if self.parts && !self.joined.is_empty() {
+        if parts && !self.joined.is_empty() {
             return Ok(Some(Received::Part {
                 kind,
                 payload: Payload::Owned(mem::take(&mut self.joined)),
@@ -426,21 +455,9 @@ impl Receiver {
         Ok(())
     }
 
-    fn complete<'a>(&self, kind: MessageKind, payload: Payload<'a>) -> Received<'a> {
-        if self.parts {
-            Received::Part {
-                kind,
-                payload,
-                last: true,
-            }
-        } else {
-            Received::Message(kind, payload)
-        }
-    }
-
     /// Takes what has arrived of the frame's payload, unmasked, and leaves the frame where that is its end.
-    fn take_payload<'a>(&mut self, mut frame: Frame, input: &mut Input<'a>) -> &'a [u8] {
-        let payload = input.take_up_to(frame.remaining);
+    fn take_payload<'a>(&mut self, mut frame: Frame, most: u64, input: &mut Input<'a>) -> &'a [u8] {
+        let payload = input.take_up_to(frame.remaining.min(most));
         if let Some(key) = frame.mask {
             mask::apply(key, usize::from(frame.unmasked), payload);
         }
@@ -448,5 +465,17 @@ impl Receiver {
         frame.unmasked = ((usize::from(frame.unmasked) + payload.len()) & 3) as u8;
         self.frame = (frame.remaining > 0).then_some(frame);
         payload
+    }
+}
+
+fn complete(kind: MessageKind, payload: Payload<'_>, parts: bool) -> Received<'_> {
+    if parts {
+        Received::Part {
+            kind,
+            payload,
+            last: true,
+        }
+    } else {
+        Received::Message(kind, payload)
     }
 }

@@ -96,8 +96,19 @@ impl Output {
         }
     }
 
+    /// Forgets the written part of the first chunk once it is the larger one, so that a queue that is never empty does
+    /// not grow for ever. Each byte that is moved has been paid for by one that was written.
+    fn compact(&mut self) {
+        if self.written > self.head.len() / 2 {
+            self.head.drain(..self.written);
+            self.head.shrink_to(2 * self.head.len());
+            self.written = 0;
+        }
+    }
+
     /// Appends whatever `write` puts at the end of the vector.
     fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.compact();
         let tail = match self.rest.back_mut() {
             None => &mut self.head,
             Some(Chunk::Owned(tail)) => tail,
