@@ -121,8 +121,11 @@ struct Began {
 /// A keep-alive ping. The peer's time to answer runs from when the ping has been written.
 #[derive(Clone, Copy, Debug)]
 enum Probe {
-    /// So many bytes of output are to be written until the ping is. The write timeout guards meanwhile.
-    Queued(usize),
+    /// `left` bytes of output are to be written until the ping is. The write timeout guards meanwhile.
+    Queued {
+        at: Instant,
+        left: usize,
+    },
     Sent(Instant),
 }
 
@@ -430,7 +433,10 @@ impl Connection {
             self.finish(now, End::PongTimeout);
         } else {
             self.queue_ping(now);
-            self.probe = Some(Probe::Queued(self.output.len()));
+            self.probe = Some(Probe::Queued {
+                at: now,
+                left: self.output.len(),
+            });
         }
     }
 
@@ -545,11 +551,11 @@ impl Connection {
     pub fn advance_output(&mut self, now: Instant, written: usize) {
         self.note_sent_data(now);
         self.output.advance(written);
-        if let Some(Probe::Queued(left)) = self.probe {
-            self.probe = Some(if written < left {
-                Probe::Queued(left - written)
-            } else {
-                Probe::Sent(now)
+        if let Some(Probe::Queued { at, left }) = self.probe {
+            self.probe = Some(match left.saturating_sub(written) {
+                // A shell may bring the time at which it began to work.
+                0 => Probe::Sent(now.max(at)),
+                left => Probe::Queued { at, left },
             });
         }
         if self.output.len() <= PONG_BACKLOG {
@@ -599,7 +605,7 @@ impl Connection {
     fn probe_deadline(&self) -> Option<Instant> {
         match self.probe {
             None => self.last_input.checked_add(self.config.ping_interval?),
-            Some(Probe::Queued(_)) => None,
+            Some(Probe::Queued { .. }) => None,
             Some(Probe::Sent(at)) => at.checked_add(self.config.pong_timeout),
         }
     }
