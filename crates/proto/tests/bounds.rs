@@ -29,7 +29,7 @@ const HOSTILE: u64 = 256 * KIB as u64;
 fn with(role: Role, change: impl FnOnce(&mut Config)) -> Connection {
     let mut config = Config::default();
     change(&mut config);
-    Connection::new(role, Arc::new(config), None, Instant::now())
+    Connection::new(role, Arc::new(config), None, pair::start())
 }
 
 fn compressing(now: Instant) -> Connection {
@@ -61,7 +61,7 @@ fn a_length_is_judged_by_the_header_alone() {
                 (u64::MAX, Some(1002)),
             ] {
                 for started in [false, true] {
-                    let now = Instant::now();
+                    let now = pair::start();
                     let mut connection = connection(role, now);
                     let peer = pair::other(role);
                     let mut header = claim(peer, true, opcode, length);
@@ -91,7 +91,7 @@ fn a_length_is_judged_by_the_header_alone() {
         // A control frame with any long length is wrong before its length is read.
         for opcode in [8, 9, 10] {
             for length in [126, 1 << 62, 1 << 63, u64::MAX] {
-                let now = Instant::now();
+                let now = pair::start();
                 let mut connection = connection(role, now);
                 let header = claim(pair::other(role), true, opcode, length);
                 feed(&mut connection, now, &header, usize::MAX);
@@ -103,7 +103,7 @@ fn a_length_is_judged_by_the_header_alone() {
 
 #[test]
 fn a_frame_may_have_a_limit_of_its_own() {
-    let now = Instant::now();
+    let now = pair::start();
     for (length, code) in [(100, None), (101, Some(1009))] {
         let mut connection = with(Role::Server, |config| config.max_frame_size = Some(100));
         let input = client(false, Opcode::Binary, &vec![0; length]);
@@ -118,7 +118,7 @@ fn a_frame_may_have_a_limit_of_its_own() {
 
 #[test]
 fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
-    let now = Instant::now();
+    let now = pair::start();
     for (excess, code) in [(0, None), (1, Some(1009))] {
         let mut connection = connection(Role::Server, now);
         let half = client(false, Opcode::Binary, &vec![0; LIMIT / 2]);
@@ -130,7 +130,7 @@ fn a_message_of_the_limit_passes_and_one_byte_more_does_not() {
 
 #[test]
 fn a_message_that_never_ends() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = connection(Role::Server, now);
     let mut bytes = client(false, Opcode::Binary, &[0; 16 * KIB]);
     let next = client(false, Opcode::Continuation, &[0; 16 * KIB]);
@@ -154,7 +154,7 @@ fn a_message_that_never_ends() {
 
 #[test]
 fn a_million_empty_fragments() {
-    let now = Instant::now();
+    let now = pair::start();
     for compressed in [false, true] {
         for parts in [false, true] {
             let mut connection = match compressed {
@@ -184,7 +184,7 @@ fn a_million_empty_fragments() {
 /// In parts a message may have any number of fragments that bring something.
 #[test]
 fn parts_have_no_limit() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = connection(Role::Server, now);
     connection.deliver_parts(true);
     feed(&mut connection, now, &client(false, Opcode::Binary, b""), 1);
@@ -213,7 +213,7 @@ fn parts_have_no_limit() {
 
 #[test]
 fn parts_can_begin_inside_a_message() {
-    let now = Instant::now();
+    let now = pair::start();
     let kind = antiphon_proto::message::MessageKind::Text;
     let mut connection = connection(Role::Server, now);
     feed(
@@ -239,7 +239,7 @@ fn parts_can_begin_inside_a_message() {
 
 #[test]
 fn a_flood_of_control_frames() {
-    let now = Instant::now();
+    let now = pair::start();
     for opcode in [Opcode::Ping, Opcode::Pong] {
         let mut connection = connection(Role::Server, now);
         let flood = client(true, opcode, &[0; 125]).repeat(100_000);
@@ -268,7 +268,7 @@ fn a_flood_of_control_frames() {
 /// Section 5.5.3: an endpoint "MAY elect to send a Pong frame for only the most recently processed Ping frame".
 #[test]
 fn with_unread_output_only_the_latest_ping_is_answered() {
-    let mut now = Instant::now();
+    let mut now = pair::start();
     let mut connection = with(Role::Server, |config| config.write_timeout = Duration::MAX);
     let start = connection.poll_deadline();
     let info = measure(|| {
@@ -295,7 +295,7 @@ fn with_unread_output_only_the_latest_ping_is_answered() {
 /// The pong that waits goes before the Close frame.
 #[test]
 fn a_late_pong_is_not_lost_to_a_close() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = connection(Role::Server, now);
     connection.send(&vec![0; 8 * KIB].into()).unwrap();
     feed(&mut connection, now, &client(true, Opcode::Ping, b"?"), 1);
@@ -308,7 +308,7 @@ fn a_late_pong_is_not_lost_to_a_close() {
 /// A queue that is never empty must not keep what has been written.
 #[test]
 fn output_that_never_runs_dry_stays_small() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = connection(Role::Server, now);
     let message = Message::from(vec![0; 1020]);
     connection.send(&message).unwrap();
@@ -324,7 +324,7 @@ fn output_that_never_runs_dry_stays_small() {
 
 #[test]
 fn a_header_that_claims_15_mib_costs_nothing() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = with(Role::Server, |config| config.max_message_size = 16 * LIMIT);
     let mut bytes = claim(Role::Client, true, 2, 15 << 20);
     bytes.extend_from_slice(&[0; 100]);
@@ -338,7 +338,7 @@ fn a_header_that_claims_15_mib_costs_nothing() {
 /// A thousand zeros in each byte, and 256 MiB of them: the ratio limit stops it early, in one piece, in small reads and in parts.
 #[test]
 fn an_inflate_bomb() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut payload = Vec::new();
     let mut best = DeflateConfig::default();
     best.level = 9;
@@ -385,11 +385,7 @@ fn an_inflate_bomb() {
             );
             // Beyond the codec's 48 kB: 100 times what came, or a part of at most 1,032 times its piece of input, and
             // while a vector grows its old half.
-            let most = if parts {
-                2 * LIMIT as u64
-            } else {
-                LIMIT as u64
-            } + HOSTILE;
+            let most = 2 * LIMIT as u64 + HOSTILE;
             assert!(info.bytes_max < most, "{parts} {piece}: {info:?}");
             assert_eq!(
                 close_code(Role::Server, &connection.take_output(now)),
@@ -408,7 +404,7 @@ fn weight(build: impl FnOnce() -> Box<Connection>) -> (i64, Box<Connection>) {
 
 #[test]
 fn an_idle_connection_weighs_less_than_a_kib() {
-    let now = Instant::now();
+    let now = pair::start();
     let config = Arc::new(Config::default());
     for role in [Role::Client, Role::Server] {
         let (weight, _) = weight(|| Box::new(Connection::new(role, config.clone(), None, now)));
@@ -419,7 +415,7 @@ fn an_idle_connection_weighs_less_than_a_kib() {
 
 #[test]
 fn memory_is_given_back_after_traffic() {
-    let now = Instant::now();
+    let now = pair::start();
     let deflate = Arc::new(DeflateConfig::default());
     let config = Arc::new(Config::default());
     for compress in [false, true] {
@@ -505,7 +501,7 @@ fn allocation_counter_opt_out<T>(run: impl FnOnce() -> T) -> T {
 
 #[test]
 fn a_small_message_that_is_kept_pins_its_own_size() {
-    let now = Instant::now();
+    let now = pair::start();
     for compressed in [false, true] {
         for piece in [5, usize::MAX] {
             let mut server = compressing(now);

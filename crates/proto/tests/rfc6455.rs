@@ -2,8 +2,6 @@
 
 mod pair;
 
-use std::time::Instant;
-
 use antiphon_proto::{
     close::CloseFrame,
     config::Role,
@@ -18,7 +16,7 @@ use pair::{Seen, client, close_code, close_payload, connection, feed, frame, fra
 /// split.
 fn check(role: Role, input: &[u8], expected: &[Seen], code: Option<u16>) {
     for piece in [usize::MAX, 1, 2, 7] {
-        let now = Instant::now();
+        let now = pair::start();
         let mut connection = connection(role, now);
         let seen = feed(&mut connection, now, input, piece);
         assert_eq!(seen, expected, "{input:02x?} in pieces of {piece}");
@@ -165,7 +163,7 @@ fn every_reserved_opcode_is_refused_in_both_roles() {
 
 #[test]
 fn a_header_is_judged_before_its_payload_comes() {
-    let now = Instant::now();
+    let now = pair::start();
     for (role, bytes) in [
         (Role::Server, &[0x83][..]),
         (Role::Server, &[0x81, 0x00]),
@@ -182,7 +180,7 @@ fn a_header_is_judged_before_its_payload_comes() {
 
 #[test]
 fn invalid_text_is_noticed_inside_a_frame_that_has_not_ended() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut server = connection(Role::Server, now);
     let bytes = client(
         true,
@@ -276,7 +274,7 @@ fn messages_are_read() {
 fn a_ping_is_answered_with_its_own_data() {
     for payload in [&b""[..], b"x", &[0xff; 125]] {
         for role in [Role::Server, Role::Client] {
-            let now = Instant::now();
+            let now = pair::start();
             let mut connection = connection(role, now);
             let ping = frame(pair::other(role), true, false, PING, payload);
             let seen = feed(&mut connection, now, &ping, 1);
@@ -292,7 +290,7 @@ fn a_ping_is_answered_with_its_own_data() {
 /// 5.5.2: "... unless it already received a Close frame": our own Close does not matter.
 #[test]
 fn a_ping_is_answered_after_our_close_and_not_after_the_peers() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = connection(Role::Server, now);
     connection.close(now, CloseFrame::new(1000, "")).unwrap();
     feed(&mut connection, now, &client(true, PING, b"1"), usize::MAX);
@@ -314,7 +312,7 @@ fn a_ping_is_answered_after_our_close_and_not_after_the_peers() {
 fn every_close_code() {
     for code in 0..=u16::MAX {
         let valid = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-        let now = Instant::now();
+        let now = pair::start();
         let mut connection = connection(Role::Server, now);
         let input = client(true, Opcode::Close, &code.to_be_bytes());
         let seen = feed(&mut connection, now, &input, usize::MAX);
@@ -361,7 +359,7 @@ fn close_payloads() {
 /// 5.5.1: "The application MUST NOT send any more data frames after sending a Close frame."
 #[test]
 fn nothing_is_sent_after_a_close_frame() {
-    let now = Instant::now();
+    let now = pair::start();
     for by_peer in [false, true] {
         let mut connection = connection(Role::Server, now);
         connection.begin_parts().unwrap();
@@ -398,7 +396,7 @@ fn nothing_is_sent_after_a_close_frame() {
 /// 5.5: a Close payload has at most 125 bytes, whatever reason the application gives.
 #[test]
 fn a_long_reason_is_cut_at_a_character() {
-    let now = Instant::now();
+    let now = pair::start();
     let long = "é".repeat(100);
     let mut by_field = CloseFrame::new(1000, "");
     by_field.reason = long.as_str().into();
@@ -414,7 +412,7 @@ fn a_long_reason_is_cut_at_a_character() {
 /// 5.1 and 5.3: a client masks every frame, with a fresh key; a server masks none.
 #[test]
 fn who_masks() {
-    let now = Instant::now();
+    let now = pair::start();
     for role in [Role::Client, Role::Server] {
         let mut connection = connection(role, now);
         for size in [0, 1, 125, 126, 65_535, 65_536, 100_000] {
@@ -441,7 +439,7 @@ fn who_masks() {
 #[test]
 fn fragments_are_sent() {
     use antiphon_proto::message::MessageKind::Text;
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = connection(Role::Client, now);
     assert_eq!(
         connection.send_part(Text, b"early", true),
@@ -495,7 +493,7 @@ fn who_hangs_up() {
 /// 7.1.5: an end without a Close frame is not a clean one.
 #[test]
 fn the_end_of_the_transport_is_no_close() {
-    let now = Instant::now();
+    let now = pair::start();
     for closing in [false, true] {
         let mut connection = connection(Role::Client, now);
         if closing {

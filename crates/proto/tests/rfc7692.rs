@@ -2,7 +2,7 @@
 
 mod pair;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use antiphon_proto::{
     config::{Codec, Config, DeflateConfig, DeflateParams, Role},
@@ -22,7 +22,7 @@ fn connection(
     config.min_size = 0;
     change(&mut config);
     let deflate = Some((params, Arc::new(config)));
-    Connection::new(role, Arc::new(Config::default()), deflate, Instant::now())
+    Connection::new(role, Arc::new(Config::default()), deflate, pair::start())
 }
 
 /// A server that negotiated permessage-deflate sees `expected` in `input` and closes with `code`, whatever the split.
@@ -30,7 +30,7 @@ fn check(params: DeflateParams, input: &[u8], expected: &[Seen], code: Option<u1
     for codec in [Codec::Pooled { window: 1024 }, Codec::Dedicated] {
         for piece in [usize::MAX, 1, 3] {
             let mut connection = connection(Role::Server, params, |config| config.codec = codec);
-            let now = Instant::now();
+            let now = pair::start();
             let seen = feed(&mut connection, now, input, piece);
             assert_eq!(
                 seen, expected,
@@ -208,7 +208,7 @@ fn a_reference_over_a_context_that_was_dropped() {
 /// 7.2.1: the tail 00 00 ff ff is removed, an empty message is one byte, and RSV1 marks the first frame only.
 #[test]
 fn what_is_sent() {
-    let now = Instant::now();
+    let now = pair::start();
     for codec in [Codec::Pooled { window: 1024 }, Codec::Dedicated] {
         let mut server = connection(Role::Server, PLAIN_DEFLATE, |config| config.codec = codec);
         server.send(&Message::text("")).unwrap();

@@ -44,7 +44,7 @@ fn until_end(connection: &mut Connection, start: Instant, drain: bool) -> (Durat
 
 #[test]
 fn a_mute_peer_is_given_up_after_a_ping() {
-    let now = Instant::now();
+    let now = pair::start();
     for role in [Role::Server, Role::Client] {
         let mut connection = connection(role, now);
         let (time, wire) = until_end(&mut connection, now, true);
@@ -69,7 +69,7 @@ fn two_idle_ends_keep_each_other_alive() {
 
 #[test]
 fn any_byte_is_a_sign_of_life() {
-    let start = Instant::now();
+    let start = pair::start();
     let mut connection = server(start, |config| config.message_timeout = 1000 * SECOND);
     let frame = client(true, Opcode::Binary, &[0; 60]);
     let mut now = start;
@@ -88,7 +88,7 @@ fn any_byte_is_a_sign_of_life() {
 /// Behind a backlog that a slow reader takes bit by bit, the ping's time runs from when it leaves.
 #[test]
 fn a_ping_behind_a_backlog_has_its_time_once_written() {
-    let start = Instant::now();
+    let start = pair::start();
     let mut connection = connection(Role::Server, start);
     connection.send(&vec![0; 100_000].into()).unwrap();
     let mut now = start;
@@ -107,7 +107,7 @@ fn a_ping_behind_a_backlog_has_its_time_once_written() {
 
 #[test]
 fn without_pings_nothing_is_due() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = server(now, |config| config.ping_interval = None);
     assert_eq!(connection.poll_deadline(), None);
     connection.handle_deadline(now + 1_000_000 * SECOND);
@@ -117,7 +117,7 @@ fn without_pings_nothing_is_due() {
 /// `Duration::MAX` is how people write "never".
 #[test]
 fn endless_times_are_no_deadlines() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut connection = server(now, |config| {
         config.ping_interval = Some(Duration::MAX);
         config.idle_timeout = Some(Duration::MAX);
@@ -200,7 +200,7 @@ fn a_message_must_end_in_time() {
             "a message and the beginning of another",
         ),
     ] {
-        let start = Instant::now();
+        let start = pair::start();
         let mut connection = connection(Role::Server, start);
         feed(&mut connection, start, &input, usize::MAX);
         connection.take_output(start);
@@ -233,7 +233,7 @@ fn a_message_must_end_in_time() {
 #[test]
 fn a_message_at_one_kib_a_second_is_never_cut() {
     for (rate, alive) in [(1024, true), (1000, false)] {
-        let start = Instant::now();
+        let start = pair::start();
         let mut connection = connection(Role::Server, start);
         let frame = client(true, Opcode::Binary, &vec![0; 200 * 1024]);
         let (header, payload) = frame.split_at(14);
@@ -251,7 +251,7 @@ fn a_message_at_one_kib_a_second_is_never_cut() {
 /// A message in parts may last for ever; what may not is the wait for its next part.
 #[test]
 fn the_next_part_must_come_in_time() {
-    let start = Instant::now();
+    let start = pair::start();
     let mut connection = connection(Role::Server, start);
     connection.deliver_parts(true);
     feed(
@@ -283,7 +283,7 @@ fn the_next_part_must_come_in_time() {
 
 #[test]
 fn a_peer_that_never_answers_our_close() {
-    let start = Instant::now();
+    let start = pair::start();
     let mut connection = connection(Role::Server, start);
     connection.close(start, CloseFrame::new(1000, "")).unwrap();
     let (time, _) = until_end(&mut connection, start, true);
@@ -295,7 +295,7 @@ fn a_peer_that_never_answers_our_close() {
 
 #[test]
 fn a_peer_that_sends_data_for_ever_after_our_close() {
-    let start = Instant::now();
+    let start = pair::start();
     let mut connection = connection(Role::Server, start);
     connection.close(start, CloseFrame::new(1000, "")).unwrap();
     let mut now = start;
@@ -322,7 +322,7 @@ fn a_peer_that_does_not_hang_up() {
         (Role::Client, &[0x83, 0x00]),
         (Role::Server, &[0x83, 0x80]),
     ] {
-        let now = Instant::now();
+        let now = pair::start();
         let mut connection = connection(role, now);
         feed(&mut connection, now, input, usize::MAX);
         connection.take_output(now);
@@ -338,7 +338,7 @@ fn a_peer_that_does_not_hang_up() {
 
 #[test]
 fn a_peer_that_takes_nothing_is_given_up() {
-    let start = Instant::now();
+    let start = pair::start();
     for closing in [false, true] {
         let mut connection = server(start, |config| config.close_timeout = 60 * SECOND);
         connection.send(&Message::text("a")).unwrap();
@@ -361,7 +361,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
 
 #[test]
 fn a_ping_measures_the_round_trip() {
-    let start = Instant::now();
+    let start = pair::start();
     let mut client = connection(Role::Client, start);
     let mut server = connection(Role::Server, start);
     let first = client.ping(start).unwrap();
@@ -389,7 +389,7 @@ fn a_ping_measures_the_round_trip() {
 /// Section 5.5.3: a pong may answer the latest ping only. At most eight pings wait.
 #[test]
 fn a_pong_answers_the_pings_before_it() {
-    let now = Instant::now();
+    let now = pair::start();
     let mut client = connection(Role::Client, now);
     for _ in 0..10 {
         client.ping(now).unwrap();
@@ -437,7 +437,7 @@ fn a_paused_reader_ends_the_writer_alone() {
 /// Calling early changes nothing, in whatever state.
 #[test]
 fn an_early_deadline_changes_nothing() {
-    let start = Instant::now();
+    let start = pair::start();
     let inputs = [
         vec![],
         client(false, Opcode::Text, b"a"),
