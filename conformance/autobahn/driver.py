@@ -6,7 +6,7 @@
                                          (echo until the server closes) for each case, /updateReports?agent=A
     driver.py list                       print the ids of all cases
 
-Options: --cases 6.*,7.7.1   --jobs 2   --shard-timeout 420   --budget 1500   --root DIR (the installed suite)
+Options: --cases 6.*,7.7.1   --jobs 2   --shard-timeout 420   --budget 1400   --root DIR (the installed suite)
          --out DIR (logs)    --json FILE (the verdict of every case)
 
 A verdict is made of the suite's own words, `behavior` and `behaviorClose`: both OK is "ok"; INFORMATIONAL is
@@ -249,7 +249,7 @@ def main():
     parser.add_argument("target", nargs="?", default="")
     parser.add_argument("--cases", default="*")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--budget", type=float, default=1500)
+    parser.add_argument("--budget", type=float, default=1400)
     parser.add_argument("--shard-timeout", type=float, default=420)
     parser.add_argument("--root", default=os.path.join(HERE, "..", "..", "target", "tools", "autobahn"))
     parser.add_argument("--out")

@@ -14,7 +14,7 @@ use crate::process::{self, Running};
 use crate::tools;
 
 /// How long one direction of the suite, or one language, may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(1500);
 
 /// The echo server for the suite: messages of 16 MiB in 65,536 fragments that compress extremely well are part of it.
 const ECHO: &[&str] = &[
