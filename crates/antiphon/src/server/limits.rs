@@ -10,6 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::peer::counted;
 
+/// Connections of one address, unless the server says otherwise. A client on the same machine is a proxy or a tool, and
+/// not counted then.
+pub(crate) const CONNECTIONS_PER_ADDRESS: usize = 256;
+
 /// The caps of a server. A permit counts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -19,14 +23,15 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    pub(crate) fn new(connections: usize, per_address: usize, handshakes: usize) -> Self {
+    pub(crate) fn new(connections: usize, per_address: Option<usize>, handshakes: usize) -> Self {
         let semaphore =
             |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self {
             connections: semaphore(connections),
             handshakes: semaphore(handshakes),
             addresses: Arc::new(Addresses {
-                limit: per_address,
+                limit: per_address.unwrap_or(CONNECTIONS_PER_ADDRESS),
+                loopback: per_address.is_some(),
                 counts: Mutex::default(),
             }),
         }
@@ -41,6 +46,8 @@ impl Limits {
     }
 
     pub(crate) fn address(&self, address: IpAddr) -> Option<AddressPermit> {
+        let local = address.to_canonical().is_loopback();
+        let exempt = local && !self.addresses.loopback;
         let address = counted(address);
         let mut counts = self
             .addresses
@@ -48,7 +55,7 @@ impl Limits {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
-        if *count >= self.addresses.limit {
+        if !exempt && *count >= self.addresses.limit {
             if *count == 0 {
                 counts.remove(&address);
             }
@@ -66,6 +73,8 @@ impl Limits {
 #[derive(Debug)]
 struct Addresses {
     limit: usize,
+    /// Whether the limit holds for clients on the same machine.
+    loopback: bool,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -102,7 +111,7 @@ mod tests {
 
     #[test]
     fn permits_count_until_they_are_dropped() {
-        let limits = Limits::new(2, 1, 1);
+        let limits = Limits::new(2, Some(1), 1);
         let first = limits.connection().expect("the first");
         let _second = limits.connection().expect("the second");
         assert!(limits.connection().is_none());
@@ -117,7 +126,7 @@ mod tests {
 
     #[test]
     fn addresses_count_by_network_and_are_forgotten() {
-        let limits = Limits::new(9, 1, 9);
+        let limits = Limits::new(9, Some(1), 9);
         let at = |text: &str| limits.address(text.parse().expect(text));
         let first = at("2001:db8::1").expect("the first of the network");
         assert!(at("2001:db8::ffff").is_none(), "the same /64");
@@ -132,9 +141,23 @@ mod tests {
         drop((again, other, v4));
         assert!(limits.addresses.counts.lock().expect("no panic").is_empty());
         assert!(
-            Limits::new(9, 0, 9)
+            Limits::new(9, Some(0), 9)
                 .address("::1".parse().expect("an address"))
                 .is_none()
         );
+    }
+
+    #[test]
+    fn by_default_the_same_machine_is_not_counted() {
+        let limits = Limits::new(9, None, 9);
+        for (address, most) in [
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("203.0.113.1", Some(256)),
+        ] {
+            let address = address.parse().expect("an address");
+            let permits: Vec<_> = (0..300).map_while(|_| limits.address(address)).collect();
+            assert_eq!(permits.len(), most.unwrap_or(300), "{address}");
+        }
     }
 }

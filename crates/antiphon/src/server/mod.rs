@@ -95,7 +95,7 @@ pub struct Server {
     settings: Settings,
     proxies: Vec<Network>,
     max_connections: Option<usize>,
-    max_connections_per_address: usize,
+    max_connections_per_address: Option<usize>,
     max_handshakes: usize,
     times: Times,
     drain_timeout: Duration,
@@ -115,7 +115,7 @@ impl Server {
             settings: Settings::default(),
             proxies: Vec::new(),
             max_connections: None,
-            max_connections_per_address: 256,
+            max_connections_per_address: None,
             max_handshakes: 2048,
             times: Times {
                 handshake: Duration::from_secs(10),
@@ -222,9 +222,10 @@ impl Server {
 
     /// Most connections of one address at a time, where an IPv6 network of 64 bits is one address; further ones are
     /// closed. Behind [trusted proxies](Self::trusted_proxies) the address is the client's, and an opening handshake
-    /// too many is answered with 429. Default 256.
+    /// too many is answered with 429. Default 256, and none for clients on the same machine; a limit that is set holds
+    /// for them too.
     pub fn max_connections_per_address(mut self, connections: usize) -> Self {
-        self.max_connections_per_address = connections;
+        self.max_connections_per_address = Some(connections);
         self
     }
 
