@@ -16,6 +16,10 @@ use crate::{
 /// What a sync flush ends with and a message leaves out (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
+/// An empty stored block and one byte behind it: read up to the next block's end, a stream that is complete takes the
+/// block and leaves the byte, one that is cut off does not.
+const PROBE: [u8; 6] = [0x00, 0x00, 0x00, 0xff, 0xff, 0x00];
+
 /// Compressed bytes of an incomplete message that wait without a codec: a peer must send this much to hold one.
 const MAX_STAGED: usize = 4 * 1024;
 
@@ -307,6 +311,8 @@ pub struct Inflater {
     staged: Vec<u8>,
     codec: Option<Box<Inflate>>,
     inside_message: bool,
+    /// What has come of this message ends with a final block: no tail is missing.
+    ended: bool,
     /// Bytes of this message: received, and inflated.
     received: usize,
     inflated: usize,
@@ -325,6 +331,7 @@ impl Inflater {
             staged: Vec::new(),
             codec: None,
             inside_message: false,
+            ended: false,
             received: 0,
             inflated: 0,
         }
@@ -355,9 +362,10 @@ impl Inflater {
             let staged = mem::take(&mut self.staged);
             self.run(&staged, limits, &mut unseen, out)?;
         }
-        let open = self.run(input, limits, &mut unseen, out)?;
-        if last && open {
+        self.run(input, limits, &mut unseen, out)?;
+        if last && !self.ended {
             self.run(&TAIL, limits, &mut unseen, out)?;
+            self.complete()?;
         }
         if self.takeover || !last {
             self.window.push(1 << self.window_bits, &out[unseen..]);
@@ -368,15 +376,14 @@ impl Inflater {
         Ok(())
     }
 
-    /// Inflates all of `input`; whether a stream is open at its end. The window has not seen `out` from `unseen` on.
+    /// Inflates all of `input`. The window has not seen `out` from `unseen` on.
     fn run(
         &mut self,
         mut input: &[u8],
         limits: InflateLimits,
         unseen: &mut usize,
         out: &mut Vec<u8>,
-    ) -> Result<bool, Violation> {
-        let mut open = true;
+    ) -> Result<(), Violation> {
         loop {
             let Some(codec) = &mut self.codec else {
                 return Err(Violation::DeflateData);
@@ -396,7 +403,7 @@ impl Inflater {
             out.truncate(from + produced);
             input = &input[consumed..];
             self.inflated = self.inflated.saturating_add(produced);
-            open |= consumed > 0;
+            self.ended &= consumed == 0;
             if self.inflated > limits.max_size {
                 return Err(Violation::MessageTooBig {
                     limit: limits.max_size,
@@ -415,20 +422,38 @@ impl Inflater {
                     // goes on with the same window.
                     self.restart(&out[*unseen..]);
                     *unseen = out.len();
-                    open = false;
+                    self.ended = true;
                     if input.is_empty() {
-                        return Ok(open);
+                        return Ok(());
                     }
                 }
-                Ok(_) if input.is_empty() && produced < room => return Ok(open),
+                Ok(_) if input.is_empty() && produced < room => return Ok(()),
                 Ok(_) if consumed == 0 && produced == 0 => return Err(Violation::DeflateData),
                 Ok(_) => {}
             }
         }
     }
 
+    /// Checks that the last block has ended: zlib waits for the rest of a message that is cut off, and would read the
+    /// next message as that rest.
+    fn complete(&mut self) -> Result<(), Violation> {
+        let codec = self.codec.as_mut().ok_or(Violation::DeflateData)?;
+        let (read, written) = (codec.total_in(), codec.total_out());
+        let status = codec.decompress(&PROBE, &mut [0; 8], InflateFlush::Block);
+        let consumed = codec.total_in() - read;
+        if status == Ok(Status::Ok)
+            && consumed == PROBE.len() as u64 - 1
+            && codec.total_out() == written
+        {
+            Ok(())
+        } else {
+            Err(Violation::DeflateData)
+        }
+    }
+
     fn begin(&mut self) {
         self.inside_message = true;
+        self.ended = false;
         if self.codec.is_some() && self.takeover {
             return;
         }
