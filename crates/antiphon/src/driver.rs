@@ -691,8 +691,22 @@ enum Owned {
     Other,
 }
 
+/// Where control frames are traced, for people who debug a peer.
+const CONTROL: &str = "antiphon::control";
+
+fn trace_control(event: &Event<'_>) {
+    match event {
+        Event::Ping(payload) => tracing::trace!(target: CONTROL, "ping of {} bytes, answered", payload.as_bytes().len()),
+        Event::Pong(Some((_, trip))) => tracing::trace!(target: CONTROL, "pong after {trip:?}"),
+        Event::Pong(None) => tracing::trace!(target: CONTROL, "pong that nobody asked for"),
+        Event::Close(frame) => tracing::trace!(target: CONTROL, "close {frame}"),
+        _ => {}
+    }
+}
+
 impl From<Event<'_>> for Owned {
     fn from(event: Event<'_>) -> Self {
+        trace_control(&event);
         match event {
             Event::Part {
                 kind,
