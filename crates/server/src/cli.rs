@@ -97,6 +97,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether control frames are to be seen on stderr.
+    pub(crate) fn shows_control(&self) -> bool {
+        matches!(self, Self::Connect(args) if args.show_control)
+    }
+
     /// Does what was asked.
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {

@@ -11,11 +11,12 @@ use crate::{
 };
 
 /// Sends the log to stderr: warnings; `-v` adds what happens, `-vv` and `-vvv` details; `--quiet` leaves errors.
+/// `control` adds control frames, whatever else is logged.
 ///
 /// # Errors
 ///
 /// `ANTIPHON_LOG` or `--log` is no filter.
-pub(crate) fn start(global: &GlobalArgs) -> Result<(), Failure> {
+pub(crate) fn start(global: &GlobalArgs, control: bool) -> Result<(), Failure> {
     let level = match (global.quiet, global.verbose) {
         (true, _) => "error",
         (false, 0) => "warn,antiphon=info",
@@ -30,6 +31,11 @@ pub(crate) fn start(global: &GlobalArgs) -> Result<(), Failure> {
             "write it as level or crate=level,...",
         )
     })?;
+    // The target is the library's; a filter that is a constant cannot fail to parse.
+    let filter = match (control, "antiphon::control=trace".parse()) {
+        (true, Ok(directive)) => filter.add_directive(directive),
+        _ => filter,
+    };
     let colour = matches!(
         anstream::AutoStream::choice(&std::io::stderr()),
         anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi

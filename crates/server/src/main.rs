@@ -27,7 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     log::tame_panics();
     let outcome = Cli::try_parse().map_err(Failure::from).and_then(|cli| {
-        log::start(&cli.global)?;
+        log::start(&cli.global, cli.command.shows_control())?;
         cli.command.run()
     });
     match outcome {

@@ -309,11 +309,36 @@ fn servers_say_going_away() {
         assert!(status.success(), "{command}: {status} {stderr}");
         let output = client.wait_with_output().expect("the client ends");
         assert_eq!(output.status.code(), Some(0), "{command}");
-        assert!(
-            String::from_utf8_lossy(&output.stderr).contains("1001"),
-            "{command}: {output:?}"
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("close 1001"), "{command}: {stderr}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn control_frames_can_be_seen() {
+    let server = Running::start("echo", &[]);
+    let mut client = antiphon(["connect", &server.url, "--wait", "forever"])
+        .args(["--show-control", "--ping-interval", "20ms"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut stderr = BufReader::new(client.stderr.take().expect("stderr is piped"));
+    let mut said = String::new();
+    while !said.contains("pong after") {
+        assert_ne!(
+            stderr.read_line(&mut said).expect("stderr can be read"),
+            0,
+            "{said}"
         );
     }
+    support::signal(&client, rustix::process::Signal::INT);
+    stderr
+        .read_to_string(&mut said)
+        .expect("stderr can be read");
+    assert!(said.contains("close 1000"), "{said}");
+    assert_eq!(client.wait().expect("the client ends").code(), Some(130));
 }
 
 #[cfg(unix)]

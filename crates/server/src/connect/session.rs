@@ -79,8 +79,8 @@ pub(crate) async fn pipe(args: &ConnectArgs, socket: WebSocket) -> Result<(), Fa
                         deadline = Some(Instant::now() + SILENCE);
                     }
                 }
-                Ok(None) => return ended(sender.close_frame(), args, format),
-                Err(error) => return broken(error, &sender, args, format),
+                Ok(None) => return ended(sender.close_frame(), format),
+                Err(error) => return broken(error, &sender, format),
             },
             result = &mut sending, if !input_ended => {
                 input_ended = true;
@@ -113,17 +113,14 @@ pub(crate) async fn pipe(args: &ConnectArgs, socket: WebSocket) -> Result<(), Fa
 async fn finish(sender: &Sender, args: &ConnectArgs, format: PipeFormat) -> Result<(), Failure> {
     // The library bounds the wait for the answer; this bound holds even if the transport is stuck.
     match timeout(args.timeout, sender.close(CloseCode::NORMAL, "")).await {
-        Ok(Ok(Some(frame))) => ended(Some(frame), args, format),
+        Ok(Ok(Some(frame))) => ended(Some(frame), format),
         _ => Ok(()),
     }
 }
 
 /// The exit for a connection that the peer closed.
-fn ended(frame: Option<CloseFrame>, args: &ConnectArgs, format: PipeFormat) -> Result<(), Failure> {
+fn ended(frame: Option<CloseFrame>, format: PipeFormat) -> Result<(), Failure> {
     let frame = frame.unwrap_or_else(|| CloseFrame::new(CloseCode::NO_STATUS, ""));
-    if args.show_control {
-        eprintln!("close: {frame}");
-    }
     let _ = format.close(&mut io::stdout().lock(), &frame);
     judge(&frame)
 }
@@ -141,16 +138,9 @@ pub(crate) fn judge(frame: &CloseFrame) -> Result<(), Failure> {
 }
 
 /// The exit for a connection that broke.
-fn broken(
-    error: Error,
-    sender: &Sender,
-    args: &ConnectArgs,
-    format: PipeFormat,
-) -> Result<(), Failure> {
+fn broken(error: Error, sender: &Sender, format: PipeFormat) -> Result<(), Failure> {
     match error.kind() {
-        ErrorKind::Closed(frame) => {
-            ended(frame.clone().or_else(|| sender.close_frame()), args, format)
-        }
+        ErrorKind::Closed(frame) => ended(frame.clone().or_else(|| sender.close_frame()), format),
         _ => Err(error.into()),
     }
 }
