@@ -298,7 +298,8 @@ fn store(payload: &[u8], out: &mut Vec<u8>) {
 pub struct InflateLimits {
     /// Longest message in bytes.
     pub max_size: usize,
-    /// Most bytes inflated for each byte received, judged beyond 64 KiB.
+    /// Most bytes inflated for each byte taken so far, judged beyond 64 KiB: a bomb is stopped where it begins to grow,
+    /// however much of it has arrived.
     pub max_ratio: u32,
 }
 
@@ -313,8 +314,8 @@ pub struct Inflater {
     inside_message: bool,
     /// What has come of this message ends with a final block: no tail is missing.
     ended: bool,
-    /// Bytes of this message: received, and inflated.
-    received: usize,
+    /// Bytes of this message: taken by the codec, and inflated.
+    consumed: usize,
     inflated: usize,
 }
 
@@ -332,7 +333,7 @@ impl Inflater {
             codec: None,
             inside_message: false,
             ended: false,
-            received: 0,
+            consumed: 0,
             inflated: 0,
         }
     }
@@ -351,7 +352,6 @@ impl Inflater {
         limits: InflateLimits,
         out: &mut Vec<u8>,
     ) -> Result<(), Violation> {
-        self.received = self.received.saturating_add(input.len());
         let mut unseen = out.len();
         if !self.inside_message {
             if !last && self.staged.len() + input.len() <= MAX_STAGED {
@@ -402,6 +402,7 @@ impl Inflater {
             let produced = (codec.total_out() - written) as usize;
             out.truncate(from + produced);
             input = &input[consumed..];
+            self.consumed = self.consumed.saturating_add(consumed);
             self.inflated = self.inflated.saturating_add(produced);
             self.ended &= consumed == 0;
             if self.inflated > limits.max_size {
@@ -409,7 +410,7 @@ impl Inflater {
                     limit: limits.max_size,
                 });
             }
-            let most = self.received.saturating_mul(limits.max_ratio as usize);
+            let most = self.consumed.saturating_mul(limits.max_ratio as usize);
             if self.inflated > RATIO_FROM && self.inflated > most {
                 return Err(Violation::RatioTooHigh {
                     limit: limits.max_ratio,
@@ -485,7 +486,7 @@ impl Inflater {
 
     fn end(&mut self) {
         self.inside_message = false;
-        self.received = 0;
+        self.consumed = 0;
         self.inflated = 0;
         if !self.takeover {
             self.window = Window::default();
