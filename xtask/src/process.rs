@@ -12,9 +12,6 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::context::Context;
 
-/// How long a server may take until it says where it listens.
-const READY: Duration = Duration::from_secs(20);
-
 /// How long a server may take to end after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -69,8 +66,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a server and waits for the first line on its standard output.
-    pub(crate) fn start(context: &Context, name: &str, command: &mut Command) -> Result<Self> {
+    /// Starts a server and waits so long for the first line on its standard output.
+    pub(crate) fn start(
+        context: &Context,
+        name: &str,
+        ready: Duration,
+        command: &mut Command,
+    ) -> Result<Self> {
         context.write(&format!("$ {} &", shown(command)));
         let errors = File::create(context.log.with_extension(format!("{name}.stderr")))?;
         command
@@ -100,7 +102,7 @@ impl Running {
             first_line: String::new(),
         };
         running.first_line = receiver
-            .recv_timeout(READY)
+            .recv_timeout(ready)
             .with_context(|| format!("{name} did not say where it listens"))?;
         context.write(&running.first_line);
         Ok(running)

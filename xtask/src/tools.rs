@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::context::Context;
-use crate::process::{exists, must};
+use crate::process::{exists, must, run};
 
 /// How long an installation may take.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -17,8 +17,17 @@ pub(crate) fn debian(context: &Context, program: &str, package: &str) -> Result<
     if exists(program) {
         return Ok(());
     }
+    apt(context, package)?;
+    if exists(program) {
+        Ok(())
+    } else {
+        bail!("{package} was installed, but there is no {program}")
+    }
+}
+
+fn apt(context: &Context, package: &str) -> Result<()> {
     if !exists("apt-get") {
-        bail!("{program} is missing and this is no Debian: install it by hand");
+        bail!("{package} is missing and this is no Debian: install it by hand");
     }
     must(
         context,
@@ -26,15 +35,13 @@ pub(crate) fn debian(context: &Context, program: &str, package: &str) -> Result<
         Command::new("apt-get").args(["-qq", "update"]),
     )?;
     let mut install = Command::new("apt-get");
-    install
-        .args(["-qq", "-y", "--no-install-recommends", "install", package])
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    must(context, PATIENCE, &mut install)?;
-    if exists(program) {
-        Ok(())
-    } else {
-        bail!("{package} was installed, but there is no {program}")
-    }
+    install.args(["-qq", "-y", "--no-install-recommends", "install", package]);
+    must(
+        context,
+        PATIENCE,
+        install.env("DEBIAN_FRONTEND", "noninteractive"),
+    )?;
+    Ok(())
 }
 
 /// The path of a cargo tool of this exact version, built below the target directory.
@@ -86,6 +93,19 @@ pub(crate) fn npm(context: &Context, folder: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Debian keeps the part of Python that makes venvs in a package of its own.
+pub(crate) fn venv_is_possible(context: &Context) -> Result<()> {
+    let (there, _) = run(
+        context,
+        PATIENCE,
+        Command::new("python3").args(["-c", "import ensurepip, venv"]),
+    )?;
+    if !there {
+        apt(context, "python3-venv")?;
+    }
+    Ok(())
+}
+
 /// The interpreter of a venv with the packages of a requirements file.
 pub(crate) fn python(context: &Context, name: &str, requirements: &str) -> Result<PathBuf> {
     let venv = context.tools().join(name);
@@ -94,6 +114,7 @@ pub(crate) fn python(context: &Context, name: &str, requirements: &str) -> Resul
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
+    venv_is_possible(context)?;
     must(
         context,
         PATIENCE,

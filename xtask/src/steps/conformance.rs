@@ -33,6 +33,7 @@ fn echo(context: &Context, more: &[&str]) -> Result<Running> {
     Running::start(
         context,
         "echo",
+        Duration::from_secs(20),
         Command::new(binary(context)?).args(ECHO).args(more),
     )
 }

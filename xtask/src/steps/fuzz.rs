@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::context::{Context, Tally};
 use crate::process;
+use crate::tools;
 
 /// How long each target runs.
 const SECONDS: u32 = 20;
@@ -19,6 +20,7 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
 
 /// Builds the targets and runs one after the other.
 pub(super) fn fuzz(context: &Context) -> Result<Tally> {
+    tools::debian(context, "c++", "g++")?;
     let folder = context.root.join("fuzz");
     let host = host(context)?;
     let mut build = Command::new("cargo");
@@ -54,6 +56,7 @@ pub(super) fn fuzz(context: &Context) -> Result<Tally> {
             "-rss_limit_mb=1024",
             "-timeout=10",
             "-print_final_stats=1",
+            "-verbosity=0",
         ]);
         run.arg(format!("-artifact_prefix={}/", work.display()))
             .arg(corpus)
@@ -64,8 +67,11 @@ pub(super) fn fuzz(context: &Context) -> Result<Tally> {
             &mut run,
         )?;
         // A target that was not instrumented finds nothing, and must not look as if all were well.
-        let guided = output.contains("inline 8-bit counters")
-            && !output.contains("no interesting inputs were found");
+        let found = output
+            .lines()
+            .find_map(|line| line.strip_prefix("stat::new_units_added:"));
+        let guided =
+            found.is_some_and(|count| count.trim().parse().is_ok_and(|count: u64| count > 0));
         tally.add(&Tally::one(good && guided));
         context.write(&format!(
             "{} {target}",

@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 /// The version of cargo-deny that the configuration was written for.
 const DENY: &str = "0.20.2";
 
-/// The profile of the binaries under test: optimised, quick to build, with debug assertions.
-const PROFILE: &str = "ci";
+/// The profile of the binaries under test is the users': what is driven here is what is shipped.
+const PROFILE: &str = "release";
 
 fn cargo(context: &Context, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
@@ -134,7 +134,7 @@ pub(super) fn deny(context: &Context) -> Result<Tally> {
     let mut command = Command::new(&program);
     let (fetched, _) = process::run(
         context,
-        Duration::from_secs(120),
+        Duration::from_secs(40),
         command.args(["fetch", "db"]).current_dir(&context.root),
     )?;
     if fetched {

@@ -1,5 +1,7 @@
 //! Runs what the README shows, with the binary under test as `antiphon`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
@@ -66,23 +68,43 @@ fn plain(context: &Context, path: &str, line: usize, commands: &[String]) -> Res
     Ok(tally)
 }
 
-/// Starts the first command, runs the others against it, and ends it by its id.
+/// Starts the first command, asks it for its page, runs the others against it, and ends it by its id.
 fn server(context: &Context, path: &str, block: &Block) -> Result<Tally> {
     let Some((first, rest)) = block.commands.split_first() else {
         return Ok(Tally::default());
     };
-    let running = Running::start(
-        context,
-        "readme",
-        &mut shell(context, path, &format!("exec {first}")),
-    )?;
-    let mut tally = plain(context, path, block.line, rest)?;
+    let mut command = shell(context, path, &format!("exec {first}"));
+    if rest.is_empty() {
+        // Nobody needs the address that the README names: leave that port to whoever uses this machine.
+        command.env("ANTIPHON_LISTEN", "127.0.0.1:0");
+    }
+    let running = Running::start(context, "readme", PATIENCE, &mut command)?;
+    let mut tally = Tally::one(answers(running.url()?)?);
+    tally.add(&plain(context, path, block.line, rest)?);
     let good = running.stop()?;
     context.write(&format!(
         "{} README.md:{}: {first}",
-        if good { "ok" } else { "not ok" },
+        if good && tally.failed == 0 {
+            "ok"
+        } else {
+            "not ok"
+        },
         block.line
     ));
     tally.add(&Tally::one(good));
     Ok(tally)
+}
+
+/// Does a request of a browser get the page?
+fn answers(url: &str) -> Result<bool> {
+    let address = url.trim_start_matches("ws://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.starts_with("HTTP/1.1 200") && answer.contains("<html"))
 }
