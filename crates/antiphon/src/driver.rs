@@ -37,6 +37,9 @@ const CORK_LIMIT: usize = 64 * 1024;
 /// Messages set aside while a ping waits for its pong and nobody receives.
 const MAX_INBOX: usize = 16;
 
+/// Bytes that are read for a task that only sends, to see that the peer is alive.
+const READ_AHEAD: usize = 4 * 1024;
+
 /// Slices of one vectored write.
 const MAX_SLICES: usize = 16;
 
@@ -558,7 +561,10 @@ impl Driver {
                 return Poll::Ready(());
             }
             self.written += written as u64;
-            self.connection.advance_output(self.now.into_std(), written);
+            // Where everything has gone the time matters little, and the clock need not be asked.
+            let drained = written >= self.connection.buffered();
+            let now = if drained { self.now } else { Instant::now() };
+            self.connection.advance_output(now.into_std(), written);
         }
         match self.transport.poll_flush(&mut cx) {
             Poll::Ready(Err(error)) => {
@@ -639,6 +645,7 @@ impl Driver {
             let now = Instant::now();
             if now >= deadline {
                 let before = self.connection.buffered();
+                self.now = now;
                 self.connection.handle_deadline(now.into_std());
                 self.queued += self.connection.buffered().saturating_sub(before) as u64;
                 self.timer = None;
@@ -652,10 +659,38 @@ impl Driver {
     /// Makes the task wait for anything to happen, the passing of a deadline included.
     fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
         self.register(cx);
+        if self.timer_is_due() {
+            // Whoever only sends leaves the peer's pongs unread: before silence is held against it, the transport is
+            // asked.
+            self.read_ahead();
+        }
         if self.poll_timer().is_ready() {
             self.wakers.wake_all();
         }
         Poll::Pending
+    }
+
+    fn timer_is_due(&self) -> bool {
+        self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
+    }
+
+    /// Reads what has come without parsing it, up to a bound: beyond it, that something waits is enough to know.
+    fn read_ahead(&mut self) {
+        let now = Instant::now();
+        if self.unread.len() - self.parsed >= READ_AHEAD {
+            self.connection.handle_unread(now.into_std());
+            return;
+        }
+        let mut bytes = [0; 2048];
+        let mut buf = ReadBuf::new(&mut bytes);
+        let mut cx = Context::from_waker(&self.waker);
+        if let Poll::Ready(Ok(())) = self.transport.poll_read(&mut cx, &mut buf)
+            && !buf.filled().is_empty()
+        {
+            self.unread.extend_from_slice(buf.filled());
+            self.now = now;
+            self.connection.handle_unread(now.into_std());
+        }
     }
 
     fn register(&self, cx: &Context<'_>) {
@@ -696,7 +731,9 @@ const CONTROL: &str = "antiphon::control";
 
 fn trace_control(event: &Event<'_>) {
     match event {
-        Event::Ping(payload) => tracing::trace!(target: CONTROL, "ping of {} bytes, answered", payload.as_bytes().len()),
+        Event::Ping(payload) => {
+            tracing::trace!(target: CONTROL, "ping of {} bytes, answered", payload.as_bytes().len())
+        }
         Event::Pong(Some((_, trip))) => tracing::trace!(target: CONTROL, "pong after {trip:?}"),
         Event::Pong(None) => tracing::trace!(target: CONTROL, "pong that nobody asked for"),
         Event::Close(frame) => tracing::trace!(target: CONTROL, "close {frame}"),

@@ -61,8 +61,9 @@ impl Shutdown {
         self.advance(Phase::Draining);
         let waiting = async {
             tokio::select! {
-                () = self.phase.closed() => true,
+                biased;
                 () = self.forced.notified() => false,
+                () = self.phase.closed() => true,
             }
         };
         let clean = timeout(limit, waiting).await.unwrap_or(false);

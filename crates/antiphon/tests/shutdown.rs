@@ -191,3 +191,79 @@ async fn over_tls_too() {
         head.len()
     );
 }
+
+#[tokio::test]
+async fn over_http2_too() {
+    use antiphon::{Config, Role, WebSocket};
+    use http::{Method, Request, Version};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+
+    let running = start(Server::new().route("/ws", echo).http2(true)).await;
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .handshake::<_, axum::body::Body>(TokioIo::new(connect(&running).await))
+        .await
+        .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = || {
+        Request::builder()
+            .version(Version::HTTP_2)
+            .uri("http://server.example/ws")
+    };
+    // The server's settings come with its first answer.
+    let plain = request()
+        .body(axum::body::Body::empty())
+        .expect("a request");
+    assert_eq!(
+        send.send_request(plain).await.expect("an answer").status(),
+        405
+    );
+    let extended = request()
+        .method(Method::CONNECT)
+        .extension(hyper::ext::Protocol::from_static("websocket"))
+        .header("sec-websocket-version", "13")
+        .body(axum::body::Body::empty())
+        .expect("a request");
+    let response = send.send_request(extended).await.expect("an answer");
+    let upgraded = hyper::upgrade::on(response).await.expect("a stream");
+    let mut socket = WebSocket::from_io(TokioIo::new(upgraded), Role::Client, Config::default());
+    expect_echo(&mut socket, "open").await;
+    running.shutdown();
+    assert_eq!(socket.recv().await.expect("a clean end"), None);
+    assert_eq!(
+        u16::from(socket.close_frame().expect("a Close frame").code),
+        1001
+    );
+    running.wait().await.expect("the end");
+    connection.await.expect("no panic").expect("a clean end");
+}
+
+/// Clients that leave in every phase, and nothing is left of them.
+#[tokio::test]
+async fn nothing_stays_of_clients_that_leave() {
+    let running = start(Server::new().route("/ws", echo)).await;
+    for round in 0..60 {
+        let mut stream = connect(&running).await;
+        match round % 5 {
+            0 => {}
+            1 => stream.write_all(b"GET /ws HT").await.expect("written"),
+            2 => stream
+                .write_all(handshake("/ws", "").as_bytes())
+                .await
+                .expect("written"),
+            3 => {
+                ask(&mut stream, &handshake("/ws", "")).await;
+                stream.write_all(b"\x81\x85\0\0").await.expect("written");
+            }
+            _ => {
+                let mut socket = open_on(stream, "/ws", "").await;
+                expect_echo(&mut socket, "hello").await;
+            }
+        }
+    }
+    until(|| {
+        running.stats().accepted == 60 && running.connections() == 0 && running.sockets() == 0
+    })
+    .await;
+    running.shutdown();
+    running.wait().await.expect("the end");
+}

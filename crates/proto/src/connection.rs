@@ -374,6 +374,12 @@ impl Connection {
         }
     }
 
+    /// Bytes have come that are not taken yet, because the application does not read: the peer is alive all the same.
+    pub fn handle_unread(&mut self, now: Instant) {
+        self.last_input = now;
+        self.probe = None;
+    }
+
     /// The transport has ended: nothing more will come.
     pub fn handle_eof(&mut self, now: Instant) {
         self.eof = true;

@@ -73,9 +73,23 @@ pub(crate) async fn serve(args: &ListenArgs, routes: Router, page: bool) -> Resu
     }
 }
 
+/// Longest message of a client, unless said otherwise.
+const MESSAGE_SIZE: usize = 64 * 1024;
+
+/// A fragment this small may make up a message of the size that was asked for.
+const SMALL_FRAGMENT: usize = 64;
+
 async fn start(args: &ListenArgs, routes: Router) -> Result<Running, Failure> {
     let mut config = Config::default();
-    config.max_message_size = args.max_message_size;
+    config.max_message_size = MESSAGE_SIZE;
+    if let Some(size) = args.max_message_size {
+        // Whoever names a size has thought of the memory: the size is the bound then, however a message is made up.
+        config.max_message_size = size;
+        config.max_fragments = config
+            .max_fragments
+            .max(u32::try_from(size / SMALL_FRAGMENT).unwrap_or(u32::MAX));
+        config.max_inflate_ratio = u32::MAX;
+    }
     config.ping_interval = (!args.ping_interval.is_zero()).then_some(args.ping_interval);
     let origins = if args.any_origin {
         Origins::allow_any()
@@ -106,10 +120,6 @@ async fn start(args: &ListenArgs, routes: Router) -> Result<Running, Failure> {
     }
     if let Some(most) = args.max_connections {
         server = server.max_connections(most);
-    }
-    // On this machine everybody has the same address.
-    if args.is_loopback() {
-        server = server.max_connections_per_address(usize::MAX);
     }
     server.start().await.map_err(|error| unusable(&error))
 }

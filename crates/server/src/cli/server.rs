@@ -80,9 +80,10 @@ pub(crate) struct ListenArgs {
     /// Most connections at a time; as many as the system allows by default
     #[arg(long, value_name = "COUNT", value_parser = at_least_one, help_heading = "Bounds")]
     pub(crate) max_connections: Option<usize>,
-    /// Longest message, counted after inflating
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = value::positive_size, help_heading = "Bounds")]
-    pub(crate) max_message_size: usize,
+    /// Longest message, counted after inflating: 64KiB unless said otherwise. A size that is given also allows messages
+    /// of many small fragments, and compressed ones that grow a hundredfold, up to that size
+    #[arg(long, value_name = "SIZE", value_parser = value::positive_size, help_heading = "Bounds")]
+    pub(crate) max_message_size: Option<usize>,
     /// Silence after which a ping is sent; 0 for never
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = value::duration, help_heading = "Bounds")]
     pub(crate) ping_interval: Duration,
