@@ -143,6 +143,8 @@ pub(crate) struct Driver {
     /// Writing has been shut down.
     shut_down: bool,
     failure: Option<io::Error>,
+    /// The transport has taken bytes that it has not passed on yet, as TLS does when the socket is full.
+    unflushed: bool,
     /// The transport takes nothing any more; what the peer sent before may still be read.
     write_failed: bool,
     end_reported: bool,
@@ -170,6 +172,7 @@ impl Driver {
             written: 0,
             shut_down: false,
             failure: None,
+            unflushed: false,
             write_failed: false,
             end_reported: false,
         }
@@ -269,7 +272,7 @@ impl Driver {
         if let Some(error) = self.failed_error() {
             return Poll::Ready(Err(error));
         }
-        if flushed || self.written >= position {
+        if flushed || (self.written >= position && !self.unflushed) {
             return Poll::Ready(Ok(()));
         }
         self.wait(cx)
@@ -303,7 +306,7 @@ impl Driver {
     /// Writes what was held back.
     pub(crate) fn uncork(&mut self) {
         self.corked = false;
-        if self.connection.buffered() > 0 {
+        if self.has_output() {
             let _ = self.poll_write_out();
         }
     }
@@ -454,7 +457,7 @@ impl Driver {
                 return self.poll_finish().map(|()| None);
             }
             // Input has run out: replies go out before anything is waited for.
-            if self.connection.buffered() > 0 && !self.corked {
+            if self.has_output() && !self.corked {
                 let _ = self.poll_write_out();
             }
             match self.poll_read(want) {
@@ -561,24 +564,29 @@ impl Driver {
                 return Poll::Ready(());
             }
             self.written += written as u64;
+            self.unflushed = self.transport.holds_back();
             // Where everything has gone the time matters little, and the clock need not be asked.
             let drained = written >= self.connection.buffered();
             let now = if drained { self.now } else { Instant::now() };
             self.connection.advance_output(now.into_std(), written);
         }
-        match self.transport.poll_flush(&mut cx) {
-            Poll::Ready(Err(error)) => {
-                self.write_failed(error);
-                Poll::Ready(())
-            }
-            Poll::Ready(Ok(())) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
+        let flushed = self.transport.poll_flush(&mut cx);
+        self.unflushed = flushed.is_pending();
+        if let Err(error) = ready!(flushed) {
+            self.write_failed(error);
         }
+        Poll::Ready(())
+    }
+
+    /// Whether bytes wait here or inside the transport.
+    fn has_output(&self) -> bool {
+        self.unflushed || self.connection.buffered() > 0
     }
 
     /// Nothing can be written any more. The peer's last words may stand unread: reading goes on until its end.
     fn write_failed(&mut self, error: io::Error) {
         self.write_failed = true;
+        self.unflushed = false;
         self.failure.get_or_insert(error);
         self.wakers.wake_all();
         self.discard_output();
@@ -713,7 +721,7 @@ impl Drop for Driver {
             let _ = self.connection.close(Instant::now().into_std(), close);
         }
         self.waker = Waker::noop().clone();
-        if self.connection.buffered() > 0 {
+        if self.has_output() {
             let _ = self.poll_write_out();
         }
     }

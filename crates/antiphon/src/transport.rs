@@ -111,6 +111,11 @@ impl Transport {
         }
     }
 
+    /// Whether bytes that were taken may need [`poll_flush`](Self::poll_flush) to get on their way.
+    pub(crate) fn holds_back(&self) -> bool {
+        !matches!(self, Self::Tcp(_) | Self::Closed)
+    }
+
     /// Hands everything written so far on to the peer.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -1,13 +1,18 @@
 //! The socket over an in-memory transport: receive, send, close, ping, cancel, parts, bytes, drop.
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use antiphon::{
     CloseCode, Config, ErrorKind, Framing, Message, MessageKind, Prepared, Role, Violation,
     WebSocket,
 };
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
 fn pair() -> (WebSocket, WebSocket) {
     pair_with(Config::default(), 64 * 1024)
@@ -230,6 +235,73 @@ async fn a_peer_that_takes_nothing_fails_the_send() {
     assert_eq!(*unsent.error.kind(), ErrorKind::Timeout);
     assert_eq!(start.elapsed().as_secs(), 10);
     drop(near);
+}
+
+/// Takes whatever is written and passes it on only as the pipe has room, as TLS does.
+struct HoldsBack(DuplexStream, Vec<u8>);
+
+impl AsyncRead for HoldsBack {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for HoldsBack {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.1.extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self(pipe, held) = &mut *self;
+        while !held.is_empty() {
+            let passed = ready!(Pin::new(&mut *pipe).poll_write(cx, held))?;
+            held.drain(..passed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_transport_holds_back_is_passed_on_while_receiving() {
+    let (near, far) = tokio::io::duplex(16);
+    let mut client =
+        WebSocket::from_io(HoldsBack(near, Vec::new()), Role::Client, Config::default());
+    let server = tokio::spawn(echo(WebSocket::from_io(
+        far,
+        Role::Server,
+        Config::default(),
+    )));
+    let sent = Message::text("far more than the pipe can hold");
+    client.try_send(sent.clone()).unwrap();
+    assert_eq!(client.recv().await.unwrap().unwrap(), sent);
+    drop(client);
+    assert!(server.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_the_transport_holds_back_is_not_sent_yet() {
+    let (near, mut far) = tokio::io::duplex(16);
+    let client = WebSocket::from_io(HoldsBack(near, Vec::new()), Role::Client, Config::default());
+    let mut sending = Box::pin(client.send(Message::binary(vec![0; 100])));
+    assert!((&mut sending).now_or_never().is_none());
+    let mut bytes = vec![0; 2 + 4 + 100];
+    let (sent, read) = tokio::join!(sending, far.read_exact(&mut bytes));
+    sent.unwrap();
+    read.unwrap();
 }
 
 #[tokio::test]
