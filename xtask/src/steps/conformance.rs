@@ -186,7 +186,17 @@ pub(super) fn go(context: &Context) -> Result<Tally> {
         .arg(".")
         .current_dir(context.root.join("conformance/interop/go"));
     process::must(context, PATIENCE, &mut build)?;
-    interop(context, &mut Command::new(program))
+    let mut command = Command::new(program);
+    command
+        .arg(binary(context)?)
+        .arg(example(context, "interop_client")?)
+        .current_dir(&context.root);
+    let (good, output) = process::run(context, PATIENCE, &mut command)?;
+    let mut tally = tap(&output);
+    if !good && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
 }
 
 /// Runs one language: it drives our server, and our client against its servers. It prints `ok NAME` or `not ok NAME`.
