@@ -1,4 +1,5 @@
-// Chromium on the page of `antiphon serve --dev`: it loads, connects, echoes, notices the end, fits a phone, over TLS and HTTP/2 too.
+// Chromium on the page of `antiphon serve --dev`: it loads, connects, echoes, notices the end, connects again, fits a phone, speaks
+// two languages; plain, compressed, and over TLS with HTTP/2.
 //
 //     node browser.mjs PATH-OF-THE-COMMAND FOLDER-FOR-SCREENSHOTS
 //
@@ -14,6 +15,8 @@ import { chromium } from 'playwright-core';
 
 const [binary, screenshots] = process.argv.slice(2);
 const patience = 20_000;
+const children = [];
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 let failures = 0;
 
 async function check(name, work) {
@@ -26,8 +29,9 @@ async function check(name, work) {
   }
 }
 
-async function serve(...options) {
-  const child = spawn(binary, ['serve', '--dev', '--listen', '127.0.0.1:0', ...options], { stdio: ['ignore', 'pipe', 'ignore'] });
+async function serve(options, port = 0) {
+  const child = spawn(binary, ['serve', '--dev', '--listen', `127.0.0.1:${port}`, ...options], { stdio: ['ignore', 'pipe', 'ignore'] });
+  children.push(child);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const timer = setTimeout(() => child.kill('SIGKILL'), patience);
   const listening = (await lines.next()).value ?? '';
@@ -56,9 +60,25 @@ const browser = await chromium.launch({
     '--disable-component-update', '--disable-sync'],
 });
 
-for (const [tag, options] of [['plain', []], ['TLS', ['--tls-self-signed']]]) {
+// Everything that a person can read or hear on the page, but for what is the same in every language.
+function words() {
+  const texts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!element.closest('[hidden], code, #log .sent .text, #log .received .text, #language, h1')) texts.push(node.data.trim());
+  }
+  for (const element of document.querySelectorAll('body [aria-label], body [placeholder], body [title], body img[alt]')) {
+    if (element.id === 'language') continue;
+    texts.push(...['aria-label', 'placeholder', 'title', 'alt'].map((name) => element.getAttribute(name) ?? ''));
+  }
+  return texts.filter((text) => /\p{Letter}{2}/u.test(text.replace(/[\d.,·]+|\b(?:ms|B|KiB|MiB|AM|PM)\b|wss?:\/\/\S+/g, '')));
+}
+
+const variants = [['plain', []], ['compressed', ['--compression', '--compression-min-size', '0']], ['TLS', ['--tls-self-signed', '--compression']]];
+for (const [tag, options] of variants) {
   let server;
-  await check(`${tag}: the server starts and says which page to open`, async () => { server = await serve(...options); });
+  await check(`${tag}: the server starts and says which page to open`, async () => { server = await serve(options); });
   if (!server) continue;
   const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 800 } });
   const page = await context.newPage();
@@ -70,6 +90,10 @@ for (const [tag, options] of [['plain', []], ['TLS', ['--tls-self-signed']]]) {
   await page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`)));
   const sockets = [];
   page.on('websocket', (socket) => sockets.push(socket.url()));
+  const handshakes = [];
+  const devtools = await context.newCDPSession(page);
+  await devtools.send('Network.enable');
+  devtools.on('Network.webSocketHandshakeResponseReceived', ({ response }) => handshakes.push(response));
   const received = (text) => page.locator('#log li.received', { hasText: text });
 
   await check(`${tag}: the page loads and connects`, async () => {
@@ -83,8 +107,15 @@ for (const [tag, options] of [['plain', []], ['TLS', ['--tls-self-signed']]]) {
     await check('TLS: page and socket come over HTTP/2', async () => {
       const protocol = await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol);
       assert.equal(protocol, 'h2');
+      // An upgrade of HTTP/1.1 has status 101, an extended CONNECT of HTTP/2 has 200.
+      assert.deepEqual(handshakes.map((response) => response.status), [200]);
     });
   }
+  await check(`${tag}: compression is agreed on ${tag === 'plain' ? 'only where it is asked for' : 'where it is asked for'}`, async () => {
+    const headers = Object.entries(handshakes[0].headers).map(([name, value]) => [name.toLowerCase(), value]);
+    const extensions = Object.fromEntries(headers)['sec-websocket-extensions'] ?? '';
+    assert.equal(extensions.startsWith('permessage-deflate'), tag !== 'plain', extensions);
+  });
   await check(`${tag}: Enter sends, the echo appears`, async () => {
     await page.locator('#message').fill('first <b>message</b> ä€😀');
     await page.locator('#message').press('Enter');
@@ -99,13 +130,7 @@ for (const [tag, options] of [['plain', []], ['TLS', ['--tls-self-signed']]]) {
     assert.equal(await page.locator('#log li.sent').count(), 2);
     assert.equal(await page.locator('#log li.received').count(), 2);
   });
-  await check(`${tag}: a message of 60,000 characters echoes`, async () => {
-    const text = 'long '.repeat(12_000).trim();
-    await page.locator('#message').fill(text);
-    await page.locator('#send').click();
-    await page.waitForFunction((length) => [...document.querySelectorAll('#log li.received')].some((item) => item.textContent.length > length), 59_000);
-  });
-  for (const [width, height, shape] of [[1200, 800, 'wide'], [360, 740, 'phone']]) {
+  for (const [width, height, shape] of [[1200, 800, 'wide'], [390, 844, 'phone'], [320, 568, 'small']]) {
     for (const colorScheme of ['light', 'dark']) {
       await check(`${tag}: ${shape}, ${colorScheme}, without a horizontal scroll bar`, async () => {
         await page.setViewportSize({ width, height });
@@ -116,12 +141,44 @@ for (const [tag, options] of [['plain', []], ['TLS', ['--tls-self-signed']]]) {
       });
     }
   }
+  await check(`${tag}: every text is there in English and in Chinese`, async () => {
+    await page.setViewportSize({ width: 1200, height: 800 });
+    const english = await page.evaluate(words);
+    await page.locator('#language').click();
+    assert.equal(await page.getAttribute('html', 'lang'), 'zh-CN');
+    await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-chinese.png`) });
+    const chinese = await page.evaluate(words);
+    await page.locator('#language').click();
+    assert.equal(await page.getAttribute('html', 'lang'), 'en');
+    assert.ok(english.length > 10, `only ${english.length} texts were found`);
+    assert.deepEqual(english.filter((text) => /\p{Script=Han}/u.test(text)), []);
+    assert.deepEqual(chinese.filter((text) => !/\p{Script=Han}/u.test(text)), []);
+    assert.deepEqual(await page.evaluate(words), english, 'English comes back');
+  });
+  await check(`${tag}: a message of 60,000 characters echoes`, async () => {
+    const text = 'long '.repeat(12_000).trim();
+    await page.locator('#message').fill(text);
+    await page.locator('#send').click();
+    await page.waitForFunction((length) => [...document.querySelectorAll('#log li.received')].some((item) => item.textContent.length > length), 59_000);
+  });
   await check(`${tag}: no complaint in the console`, async () => assert.deepEqual(complaints, []));
   await check(`${tag}: the server ends on SIGTERM with exit code 0`, async () => assert.equal(await stop(server.child), 0));
   await check(`${tag}: the page notices at once and shows the close code`, async () => {
     await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
     await page.locator('#log li', { hasText: '1001' }).waitFor({ timeout: 2_000 });
     await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-closed.png`) });
+  });
+  await check(`${tag}: it connects again to a server on the same port`, async () => {
+    server = await serve(options, Number(new URL(server.page).port));
+    await page.locator('#reconnect').click();
+    await page.locator('#state[data-state=open]').waitFor();
+    await page.locator('#message').fill('after the restart');
+    await page.locator('#message').press('Enter');
+    await received('after the restart').waitFor();
+  });
+  await check(`${tag}: a server that is killed is noticed too`, async () => {
+    server.child.kill('SIGKILL');
+    await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
   });
   await context.close();
 }

@@ -1,21 +1,27 @@
-// npm's ws against `antiphon echo`, `antiphon connect` against a ws server, and Node's HTTP/2 (RFC 8441) against `antiphon echo`.
+// npm's ws and Node's HTTP/2 (RFC 8441) against `antiphon echo`; `antiphon connect` and our client's example against both as servers.
 //
-//     node interop.mjs ws://HOST:PORT/ PATH-OF-THE-COMMAND
+//     node interop.mjs ws://HOST:PORT/ PATH-OF-THE-COMMAND PATH-OF-INTEROP_CLIENT
 //
 // Prints `ok NAME` or `not ok NAME: WHY` for each check; the exit status is 1 when one failed.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import http2 from 'node:http2';
+import https from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
 import WebSocket, { WebSocketServer } from 'ws';
 
-const [url, binary] = process.argv.slice(2);
+const [url, binary, client] = process.argv.slice(2);
 const sizes = [0, 1, 125, 126, 65535, 65536, 1 << 20];
 const limit = 1 << 22;
 // Text that compresses about as well as people's does.
 const words = (size) => randomBytes(size).toString('base64').slice(0, size);
+const children = new Set();
+process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
 let failures = 0;
 
 async function check(name, work) {
@@ -205,6 +211,89 @@ await check('HTTP/2: a wrong version is refused', async () => {
   assert.ok(response[':status'] >= 400 && response[':status'] < 500, `status ${response[':status']}`);
   session.close();
 });
+
+// Our client's example against servers that do what it asks of them.
+async function interopClient(tag, to, ...options) {
+  const child = spawn(client, [to, ...options], { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.add(child);
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text) => { output += text; });
+  const timer = setTimeout(() => child.kill('SIGKILL'), 300_000);
+  const [code] = await once(child, 'close');
+  clearTimeout(timer);
+  children.delete(child);
+  for (const [, verdict, name] of output.matchAll(/^(ok|not ok) - (.*)$/gm)) {
+    console.log(`${verdict} ${tag}: ${name}`);
+    if (verdict === 'not ok') failures += 1;
+  }
+  await check(`${tag}: the client ends with 0`, () => assert.equal(code, 0));
+}
+
+function answer(socket, path) {
+  const { pathname, searchParams } = new URL(path, 'http://localhost');
+  socket.on('error', () => {});
+  socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+  if (pathname === '/close') socket.close(Number(searchParams.get('code')), searchParams.get('reason'));
+  if (pathname === '/ping') {
+    socket.on('pong', (payload) => socket.send(`pong ${payload}`));
+    socket.ping('are you there');
+  }
+}
+
+const chat = { maxPayload: limit, handleProtocols: (protocols) => (protocols.has('chat') ? 'chat' : false) };
+const folder = mkdtempSync(join(tmpdir(), 'interop-'));
+process.on('exit', () => rmSync(folder, { recursive: true }));
+await once(spawn(client, ['--certificate', folder]), 'close');
+const [cert, key] = ['cert.pem', 'key.pem'].map((name) => readFileSync(join(folder, name)));
+const trust = ['--ca', join(folder, 'cert.pem')];
+
+for (const [tag, perMessageDeflate, options] of [
+  ['plain', false, []],
+  ['deflate declined', false, ['--compression']],
+  ['deflate', { threshold: 0 }, ['--compression']],
+  ['deflate, a codec of its own', { threshold: 0 }, ['--compression', '--dedicated']],
+  ['deflate, no window', { threshold: 0 }, ['--compression', '--window', '0']],
+  ['deflate, 9 bits', { threshold: 0 }, ['--compression', '--bits', '9']],
+  ['deflate, the server forgets', { threshold: 0, serverNoContextTakeover: true }, ['--compression']],
+  ['deflate, the client must forget', { threshold: 0, clientNoContextTakeover: true }, ['--compression']],
+  ['deflate, the server wants 10 bits', { threshold: 0, clientMaxWindowBits: 10, serverMaxWindowBits: 10 }, ['--compression']],
+]) {
+  const peer = new WebSocketServer({ host: '127.0.0.1', port: 0, perMessageDeflate, ...chat });
+  await once(peer, 'listening');
+  peer.on('connection', (socket, request) => answer(socket, request.url));
+  await interopClient(`ws server, ${tag}`, `ws://127.0.0.1:${peer.address().port}/`, ...options);
+  peer.close();
+}
+
+const secure = https.createServer({ cert, key }).listen(0, '127.0.0.1');
+await once(secure, 'listening');
+const overTls = new WebSocketServer({ server: secure, perMessageDeflate: { threshold: 0 }, ...chat });
+overTls.on('connection', (socket, request) => answer(socket, request.url));
+await interopClient('ws server, TLS', `wss://127.0.0.1:${secure.address().port}/`, '--compression', ...trust);
+secure.close();
+
+// RFC 8441 with Node as the server: ws frames what the stream carries. It has no public way to be given a stream.
+for (const [tag, scheme, peer, options] of [
+  ['HTTP/2 server', 'ws', http2.createServer({ settings: { enableConnectProtocol: true } }), []],
+  ['HTTP/2 server, TLS', 'wss', http2.createSecureServer({ cert, key, settings: { enableConnectProtocol: true } }), trust],
+]) {
+  peer.listen(0, '127.0.0.1');
+  await once(peer, 'listening');
+  peer.on('stream', (stream, headers) => {
+    stream.on('error', () => {});
+    if (headers[':method'] !== 'CONNECT' || headers[':protocol'] !== 'websocket') {
+      stream.respond({ ':status': 405 }, { endStream: true });
+      return;
+    }
+    const wanted = (headers['sec-websocket-protocol'] ?? '').split(/, */).includes('chat');
+    stream.respond({ ':status': 200, ...(wanted && { 'sec-websocket-protocol': 'chat' }) });
+    const socket = new WebSocket(null, undefined, { autoPong: true, closeTimeout: 5_000 });
+    socket.setSocket(stream, Buffer.alloc(0), { maxPayload: limit });
+    answer(socket, headers[':path']);
+  });
+  await interopClient(tag, `${scheme}://127.0.0.1:${peer.address().port}/`, '--http2', ...options);
+  peer.close();
+}
 
 console.log(`ws 8.23.0, node ${process.version}, ${failures} failed`);
 process.exit(failures ? 1 : 0);

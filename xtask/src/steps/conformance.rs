@@ -206,6 +206,7 @@ fn interop(context: &Context, command: &mut Command) -> Result<Tally> {
     command
         .arg(server.url()?)
         .arg(Path::new(&binary))
+        .arg(example(context, "interop_client")?)
         .current_dir(&context.root);
     let (good, output) = process::run(context, PATIENCE, command)?;
     let mut tally = tap(&output);
