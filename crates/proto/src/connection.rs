@@ -306,6 +306,17 @@ impl Connection {
         }
         self.last_input = now;
         self.probe = None;
+        if self.is_open()
+            && let Some(whole) = self.receiver.receive_whole(input, &self.config)
+        {
+            return match whole {
+                Ok((kind, payload)) => {
+                    self.last_data = now;
+                    Ok(Some(Event::Message(kind, Payload::Borrowed(payload))))
+                }
+                Err(violation) => self.fail(now, violation, input),
+            };
+        }
         loop {
             if matches!(self.state, State::Ended { .. }) {
                 input.discard();

@@ -199,6 +199,48 @@ impl Receiver {
         self.partial.as_ref().map(|partial| partial.wire)
     }
 
+    /// The common case, told by a few bytes: a message in one frame, not compressed, that stands whole in the input.
+    /// `None` leaves the input as it is, for [`receive`](Self::receive) to judge.
+    #[inline]
+    pub(crate) fn receive_whole<'a>(
+        &self,
+        input: &mut Input<'a>,
+        config: &Config,
+    ) -> Option<Result<(MessageKind, &'a [u8]), Violation>> {
+        if self.parts || self.header_len > 0 || self.frame.is_some() || self.partial.is_some() {
+            return None;
+        }
+        let (kind, second, rest) = match input.remaining() {
+            [0x81, second, rest @ ..] => (MessageKind::Text, *second, rest),
+            [0x82, second, rest @ ..] => (MessageKind::Binary, *second, rest),
+            _ => return None,
+        };
+        let masked = second & 0x80 != 0;
+        let (length, header) = match (second & 0x7f, rest) {
+            (short @ 0..126, _) => (usize::from(short), 2),
+            (126, [high, low, ..]) => (usize::from(u16::from_be_bytes([*high, *low])), 4),
+            _ => return None,
+        };
+        let minimal = header == 2 || length > 125;
+        let allowed = length <= config.max_message_size
+            && config.max_fragments > 0
+            && config.max_frame_size.is_none_or(|limit| length <= limit);
+        let start = header + if masked { 4 } else { 0 };
+        let right_side = masked == (self.peer == Role::Client);
+        let arrived = input.remaining().len() >= start + length;
+        if !(minimal && allowed && right_side && arrived) {
+            return None;
+        }
+        let (header, payload) = input.take(start + length).split_at_mut(start);
+        if masked && let Some(key) = header.last_chunk::<4>() {
+            mask::apply(*key, 0, payload);
+        }
+        if kind == MessageKind::Text && !utf8::is_valid(payload) {
+            return Some(Err(Violation::TextUtf8));
+        }
+        Some(Ok((kind, payload)))
+    }
+
     /// Takes bytes until something is complete or the input is empty. Everything taken has been digested: the caller
     /// may stop at any time and lose nothing.
     pub(crate) fn receive<'a>(
