@@ -1,3 +1,5 @@
+// What every library's client is checked for against our server, and how verdicts are printed.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// github.com/coder/websocket as a client and as a server.
+
 package main
 
 import (

@@ -1,3 +1,5 @@
+// GoFrame as its documentation shows it: gclient.NewWebSocket, and an echo behind ghttp.
+
 package main
 
 import (

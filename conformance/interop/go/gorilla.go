@@ -1,3 +1,5 @@
+// github.com/gorilla/websocket as a client and as a server.
+
 package main
 
 import (

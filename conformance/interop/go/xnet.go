@@ -1,3 +1,5 @@
+// golang.org/x/net/websocket as a client and as a server.
+
 package main
 
 import (
