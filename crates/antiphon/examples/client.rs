@@ -1,4 +1,4 @@
-//! The client of the seeds: a handshake timeout, the proxy of the environment, TLS settings, one message and its echo.
+//! A client as in GoFrame's guide: a handshake timeout, the proxy of the environment, TLS settings, one message and its echo.
 //!
 //! `cargo run -p antiphon --example client -- ws://127.0.0.1:8199/ws`
 

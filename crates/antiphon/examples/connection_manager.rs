@@ -1,5 +1,5 @@
-//! The connection manager of the seeds: a registry with a live online count, bounded queues in and out, a read limit,
-//! a heartbeat. `cargo run -p antiphon --example connection_manager`, then connect to ws://127.0.0.1:6666/send.
+//! A connection manager as people write them on gorilla/websocket: a registry with a live online count, bounded queues
+//! in and out, a read limit, a heartbeat. `cargo run -p antiphon --example connection_manager`, then connect to ws://127.0.0.1:6666/send.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -51,7 +51,7 @@ impl Manager {
     }
 }
 
-/// The limits of the seed: 512 bytes a message, 10 s to write, a ping after 54 s, 60 s for a sign of life.
+/// The usual limits: 512 bytes a message, 10 s to write, a ping after 54 s, 60 s for a sign of life.
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.max_message_size = 512;
@@ -61,7 +61,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// The server: one route, any origin, as the seed has it.
+/// The server: one route, any origin.
 pub(crate) fn server(manager: Arc<Manager>) -> Server {
     let ids = Arc::new(std::sync::atomic::AtomicU64::new(1));
     let route = move |upgrade: Upgrade| async move {

@@ -43,9 +43,9 @@ impl Shared {
 
 /// An open WebSocket connection.
 ///
-/// One owner receives; any number of tasks may send, through `&self` or a [`Sender`]. Pings are answered, pongs
-/// awaited and deadlines kept while any of its methods is being awaited, so a loop over [`recv`](Self::recv) is all that
-/// a connection needs to stay alive.
+/// One owner receives; any number of tasks may send, through `&self` or a [`Sender`]. What comes is
+/// read, pings are answered and deadlines kept while [`recv`](Self::recv), [`ping`](Self::ping) or
+/// [`close`](Self::close) is being awaited, so a loop over `recv` is all that a connection needs to stay alive.
 ///
 /// Dropping an open socket sends Close 1001 where that costs no waiting, and drops the connection.
 ///

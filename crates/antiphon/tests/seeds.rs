@@ -1,4 +1,5 @@
-//! The programs that the project started from, run as the examples that they became.
+//! The programs that the project started from, run as the examples that they became. Seeds 000 and 001 are GoFrame's
+//! guide, 002 a connection manager on gorilla/websocket, 004 an introduction to the protocol and to x/net/websocket.
 
 #![allow(dead_code, missing_docs)]
 

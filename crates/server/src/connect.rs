@@ -60,6 +60,11 @@ fn client(args: &ConnectArgs) -> Result<Client, Failure> {
     }
     let mut config = Config::default();
     config.max_message_size = args.max_message_size;
+    // The size is the bound, however the server makes its messages up: some cut them every 4 KiB.
+    config.max_fragments = config
+        .max_fragments
+        .max(u32::try_from(args.max_message_size / 64).unwrap_or(u32::MAX));
+    config.max_inflate_ratio = u32::MAX;
     config.ping_interval = (!args.ping_interval.is_zero()).then_some(args.ping_interval);
     let mut client = Client::new()
         .config(config)

@@ -1,11 +1,11 @@
-//! The echo server of the seeds: a page and a WebSocket on one port, over http or https.
+//! An echo server as in GoFrame's guide: a page and a WebSocket on one port, over http or https.
 //!
 //! `cargo run -p antiphon --example echo_page` and open http://127.0.0.1:8199/; with the names of a certificate and a key as
 //! arguments, https://127.0.0.1:8199/.
 
 use antiphon::{Server, ServerTls, Upgrade};
 
-/// The page at `/`, the echo at `/ws` (and at `/wss`, where the page of the https seed looks for it).
+/// The page at `/`, the echo at `/ws` (and at `/wss`, where the page looks for it over https).
 pub(crate) fn server() -> Server {
     Server::new()
         .route("/ws", echo)
