@@ -20,7 +20,7 @@ use antiphon_proto::{
 use bytes::Bytes;
 use tokio::{
     io::ReadBuf,
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use crate::{
@@ -140,6 +140,8 @@ pub(crate) struct Driver {
     pongs: Vec<(PingId, Duration)>,
     queued: u64,
     written: u64,
+    /// The connection is over and only the transport holds bytes back; the timer bounds that.
+    last_flush: bool,
     /// Writing has been shut down.
     shut_down: bool,
     failure: Option<io::Error>,
@@ -170,6 +172,7 @@ impl Driver {
             pongs: Vec::new(),
             queued: 0,
             written: 0,
+            last_flush: false,
             shut_down: false,
             failure: None,
             unflushed: false,
@@ -605,7 +608,7 @@ impl Driver {
             if self.connection.is_finished() {
                 if !written {
                     // TLS may hold the last bytes back: they get the time that a Close may take.
-                    ready!(self.poll_timer());
+                    ready!(self.poll_last_flush());
                 }
                 if !self.shut_down {
                     let mut cx = Context::from_waker(&self.waker);
@@ -626,6 +629,20 @@ impl Driver {
                 Poll::Ready(_) => self.connection.handle_deadline(Instant::now().into_std()),
                 Poll::Pending => ready!(self.poll_timer()),
             }
+        }
+    }
+
+    /// Waits as long as the answer to a Close may take, once.
+    fn poll_last_flush(&mut self) -> Poll<()> {
+        if !self.last_flush {
+            self.last_flush = true;
+            let limit = self.connection.config().close_timeout;
+            self.timer = Some(Box::pin(sleep(limit)));
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().poll(&mut cx),
+            None => Poll::Ready(()),
         }
     }
 

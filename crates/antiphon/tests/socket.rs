@@ -525,3 +525,51 @@ async fn a_socket_runs_inside_a_socket() {
     let received = tokio::time::timeout(Duration::from_secs(60), client.recv()).await;
     assert_eq!(received.unwrap().unwrap().unwrap(), Message::text("deep"));
 }
+
+/// A transport that takes bytes and never hands them on, as TLS does while its peer reads nothing.
+struct Holding(DuplexStream);
+
+impl tokio::io::AsyncRead for Holding {
+    fn poll_read(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::pin::Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl tokio::io::AsyncWrite for Holding {
+    fn poll_write(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        bytes: &[u8],
+    ) -> std::task::Poll<std::io::Result<usize>> {
+        std::task::Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Pending
+    }
+
+    fn poll_shutdown(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Pending
+    }
+}
+
+/// The peer closes, and the transport keeps our answer for ever: the wait for it ends as the wait for a Close does.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_holds_the_last_bytes_back_is_given_up() {
+    let (mut peer, far) = tokio::io::duplex(1024);
+    let mut server = WebSocket::from_io(Holding(far), Role::Server, Config::default());
+    peer.write_all(&frame(0x88, &[0x03, 0xe8])).await.unwrap();
+    let start = tokio::time::Instant::now();
+    assert_eq!(server.recv().await.unwrap(), None);
+    assert_eq!(start.elapsed().as_secs(), 2);
+}

@@ -1,5 +1,8 @@
 //! The command `antiphon`: the index of its rooms, and the way in.
 
+// The comments on options are what `--help` prints: plain text for a terminal, not links for a page.
+#![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
+
 mod cli;
 mod command;
 mod connect;
