@@ -298,6 +298,7 @@ impl Driver {
     pub(crate) fn write_now(&mut self) {
         if !self.corked {
             let _ = self.poll_write_out();
+            self.arm_timer();
         }
     }
 
@@ -311,6 +312,17 @@ impl Driver {
         self.corked = false;
         if self.has_output() {
             let _ = self.poll_write_out();
+            self.arm_timer();
+        }
+    }
+
+    /// What was written, or could not be, may have brought a deadline nearer than the one that the receiver waits for: a
+    /// pong is awaited from when the ping is written, and a peer that takes nothing is given up.
+    fn arm_timer(&mut self) {
+        // Sending is possible from a thread without a runtime; a timer can only be made inside.
+        let possible = self.timer.is_some() || tokio::runtime::Handle::try_current().is_ok();
+        if possible && self.poll_timer().is_ready() {
+            self.wakers.wake_all();
         }
     }
 
@@ -606,7 +618,7 @@ impl Driver {
         loop {
             let written = self.poll_write_out().is_ready();
             if self.connection.is_finished() {
-                if !written {
+                if !written && self.connection.buffered() == 0 {
                     // TLS may hold the last bytes back: they get the time that a Close may take.
                     ready!(self.poll_last_flush());
                 }

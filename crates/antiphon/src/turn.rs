@@ -105,4 +105,25 @@ mod tests {
         let _open = handler.await.unwrap().unwrap();
         assert_eq!(writes.load(Relaxed), 2);
     }
+
+    /// The ping goes out when the turn ends; its deadline holds all the same, and so does that of a peer that takes
+    /// nothing.
+    #[tokio::test(start_paused = true)]
+    async fn deadlines_hold_in_a_handlers_turns() {
+        for (reply, seconds) in [(0, 35), (100_000, 10)] {
+            let (_near, far) = tokio::io::duplex(1024);
+            let mut server = WebSocket::from_io(far, Role::Server, Config::default());
+            let shared = Arc::clone(server.shared());
+            let start = tokio::time::Instant::now();
+            let handler = async move {
+                if reply > 0 {
+                    server.feed(vec![0; reply]).await?;
+                }
+                server.recv().await
+            };
+            let error = run(shared, handler).await.unwrap_err();
+            assert_eq!(*error.kind(), crate::error::ErrorKind::Timeout);
+            assert_eq!(start.elapsed().as_secs(), seconds);
+        }
+    }
 }
