@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The hub: who is connected, and who hears what.
+//!
+//! No process, no command line, no configuration file and no JWT: those are the server's.
+
+pub mod id;
+pub mod identity;
+pub mod json;
+pub mod permission;
