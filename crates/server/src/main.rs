@@ -14,6 +14,8 @@ mod log;
 mod pages;
 mod process;
 mod serve;
+#[allow(dead_code, reason = "read by the rooms of the realtime server")]
+mod setting;
 mod tls;
 mod value;
 mod watch;
