@@ -5,6 +5,8 @@
 
 mod cli;
 mod command;
+#[allow(dead_code, reason = "read by the rooms of the realtime server")]
+mod config;
 mod connect;
 mod echo;
 mod failure;
