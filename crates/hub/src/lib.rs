@@ -2,7 +2,9 @@
 //!
 //! No process, no command line, no configuration file and no JWT: those are the server's.
 
+pub mod code;
 pub mod id;
 pub mod identity;
 pub mod json;
 pub mod permission;
+pub mod wire;
