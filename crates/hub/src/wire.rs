@@ -89,7 +89,7 @@ impl Wire {
     }
 
     /// Appends the envelope to `out`, as the text of one frame.
-    pub fn encode_into(self, envelope: &Envelope<'_>, out: &mut Vec<u8>) {
+    pub fn encode_into(self, envelope: &Envelope<'_>, out: &mut String) {
         match self {
             Self::V1 => v1::encode(envelope, out),
             Self::V2 => v2::encode(envelope, out),
@@ -98,8 +98,8 @@ impl Wire {
 
     /// The envelope as the text of one frame.
     #[must_use]
-    pub fn encode(self, envelope: &Envelope<'_>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(envelope.room());
+    pub fn encode(self, envelope: &Envelope<'_>) -> String {
+        let mut out = String::with_capacity(envelope.room());
         self.encode_into(envelope, &mut out);
         out
     }
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(
             Wire::V1.encode(&answer),
-            b"{\"event\":\"ping\",\"code\":0,\"timestamp\":1795177846}\n"
+            "{\"event\":\"ping\",\"code\":0,\"timestamp\":1795177846}\n"
         );
     }
 }

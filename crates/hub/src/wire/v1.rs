@@ -30,24 +30,24 @@ pub(super) fn parse(text: &str) -> Result<Incoming, BadInput> {
 }
 
 /// Writes `{"event","data","code","errorMsg","timestamp"}` and a line break, with Go's escapes.
-pub(super) fn encode(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"event\":");
+pub(super) fn encode(envelope: &Envelope<'_>, out: &mut String) {
+    out.push_str("{\"event\":");
     string(out, envelope.event, true);
     if let Some(data) = envelope.data {
-        out.extend_from_slice(b",\"data\":");
-        out.extend_from_slice(data.as_str().as_bytes());
+        out.push_str(",\"data\":");
+        out.push_str(data.as_str());
     }
-    let code: &[u8] = if envelope.code == 0 {
-        b",\"code\":0"
+    let code = if envelope.code == 0 {
+        ",\"code\":0"
     } else {
-        b",\"code\":-1"
+        ",\"code\":-1"
     };
-    out.extend_from_slice(code);
+    out.push_str(code);
     if let Some(error) = envelope.error.filter(|error| !error.is_empty()) {
-        out.extend_from_slice(b",\"errorMsg\":");
+        out.push_str(",\"errorMsg\":");
         string(out, error, true);
     }
-    out.extend_from_slice(b",\"timestamp\":");
+    out.push_str(",\"timestamp\":");
     number(out, envelope.timestamp);
-    out.extend_from_slice(b"}\n");
+    out.push_str("}\n");
 }

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::wire::{
     incoming::{BadInput, Fault, Fields, Incoming, data, event, name},
-    outgoing::{Envelope, number, signed, string},
+    outgoing::{Envelope, number, string},
 };
 
 /// Reads a request: `{"event": string, "id"?: number, "ch"?: string, "data"?: any}`, or the empty object.
@@ -45,43 +45,43 @@ fn id(raw: Option<&RawValue>) -> Result<Option<u64>, Fault> {
 }
 
 /// Writes the same object as v1 with the fields that are set, and no line break.
-pub(super) fn encode(envelope: &Envelope<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"event\":");
+pub(super) fn encode(envelope: &Envelope<'_>, out: &mut String) {
+    out.push_str("{\"event\":");
     string(out, envelope.event, false);
     if let Some(id) = envelope.id {
-        out.extend_from_slice(b",\"id\":");
+        out.push_str(",\"id\":");
         number(out, id);
     }
     if let Some(ch) = envelope.ch {
-        out.extend_from_slice(b",\"ch\":");
+        out.push_str(",\"ch\":");
         string(out, ch, false);
     }
     if let Some(offset) = envelope.offset {
-        out.extend_from_slice(b",\"offset\":");
+        out.push_str(",\"offset\":");
         number(out, offset);
     }
     if let Some(epoch) = envelope.epoch {
-        out.extend_from_slice(b",\"epoch\":");
+        out.push_str(",\"epoch\":");
         string(out, epoch, false);
     }
     if let Some(data) = envelope.data {
-        out.extend_from_slice(b",\"data\":");
-        out.extend_from_slice(data.as_str().as_bytes());
+        out.push_str(",\"data\":");
+        out.push_str(data.as_str());
     }
-    out.extend_from_slice(b",\"code\":");
-    signed(out, envelope.code);
+    out.push_str(",\"code\":");
+    number(out, envelope.code);
     if let Some(error) = envelope.error.filter(|error| !error.is_empty()) {
-        out.extend_from_slice(b",\"errorMsg\":");
+        out.push_str(",\"errorMsg\":");
         string(out, error, false);
     }
     if envelope.temporary {
-        out.extend_from_slice(b",\"temporary\":true");
+        out.push_str(",\"temporary\":true");
     }
     if let Some(wait) = envelope.retry_after_ms {
-        out.extend_from_slice(b",\"retryAfterMs\":");
+        out.push_str(",\"retryAfterMs\":");
         number(out, wait);
     }
-    out.extend_from_slice(b",\"timestamp\":");
+    out.push_str(",\"timestamp\":");
     number(out, envelope.timestamp);
-    out.push(b'}');
+    out.push('}');
 }
