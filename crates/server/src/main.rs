@@ -13,6 +13,8 @@ mod failure;
 mod lines;
 mod listen;
 mod log;
+#[allow(dead_code, reason = "read by the rooms of the realtime server")]
+mod outgoing;
 mod pages;
 mod process;
 mod serve;
