@@ -1,4 +1,4 @@
-//! The house's own tasks: `cargo xtask ci` runs everything, `cargo xtask tidy` the house rules alone.
+//! The house's own tasks: `cargo xtask ci` runs everything, `tidy` the house rules alone, `tables` writes tables.
 
 mod ci;
 mod context;
@@ -10,7 +10,7 @@ mod tidy;
 mod tools;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +38,8 @@ enum Task {
     },
     /// Check the house rules: import walls, no circles, first lines, size of rooms, forbidden words.
     Tidy,
+    /// Write the tables of the protocol anew: in docs/protocol.md and web/src/generated.
+    Tables,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +47,24 @@ fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Ci { only, skip, list } => ci::run(&root, &only, &skip, list),
         Task::Tidy => tidy::run(&root),
+        Task::Tables => tables(&root),
+    }
+}
+
+/// Runs the hub's own generator: this crate depends on no crate of the house.
+fn tables(root: &Path) -> ExitCode {
+    let generator = "run --quiet --package antiphon-hub --example tables -- --write";
+    match Command::new("cargo")
+        .args(generator.split(' '))
+        .current_dir(root)
+        .status()
+    {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: error: cannot start cargo: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -165,10 +165,10 @@ macro_rules! close_codes {
 close_codes! {
     GOING_AWAY 1001 "going away"
         "The server stops.";
-    POLICY 1008 "policy violation"
-        "The client breaks a rule of the server that has no code of its own.";
     RESTART 1012 "restart"
         "The server stops and another one takes over; wait a little, then connect again.";
+    TRY_AGAIN_LATER 1013 "try again later"
+        "The server has as many connections as it may have; wait a little, then connect again.";
     CONNECTION_CLOSED 3000 "connection closed"
         "The server closes without a particular reason.";
     SHUTDOWN 3001 "shutdown"
@@ -274,7 +274,7 @@ reserved_events! {
         "Leaves a tag.";
     PUBLISH "$publish" ToServer "v2" "{ ch: string; event?: string; data: Json; key?: string }" "{}"
         "Sends an event to everybody in a tag.";
-    PRESENCE "$presence" ToServer "v2" "{ ch: string }" "{ presence: Record<string, Client> }"
+    PRESENCE "$presence" ToServer "v2" "{ ch: string }" "{ members: Member[]; count: number }"
         "Asks who is in a tag.";
     HISTORY "$history" ToServer "v2" "{ ch: string }" ""
         "Reserved for the past of a channel; answered with 108 (not available).";
@@ -290,12 +290,14 @@ reserved_events! {
         "Leaves the tag `id`; answered with the tags that remain.";
     CONNECTED "$connected" ToClient "v2" "Session" ""
         "The first event of a connection that was authenticated by its handshake.";
-    JOIN "$join" ToClient "v2" "Client" ""
-        "Somebody has joined the tag `ch`.";
-    LEAVE "$leave" ToClient "v2" "Client" ""
-        "Somebody has left the tag `ch`.";
+    JOIN "$join" ToClient "v2"
+        "{ ch: string; members: Member[]; count: number; more?: boolean }" ""
+        "These have joined the tag, collected for a moment; `count` are in it now.";
+    LEAVE "$leave" ToClient "v2"
+        "{ ch: string; members: Member[]; count: number; more?: boolean }" ""
+        "These have left the tag, collected for a moment; `count` are in it now.";
     GAP "$gap" ToClient "v2"
-        "{ ch?: string; from: number; to: number; dropped: number; reason: string }" ""
+        "{ ch?: string; from?: number; to?: number; dropped: number; reason: string }" ""
         "Events were dropped because the client read too slowly; fetch the state anew.";
     DISCONNECT "$disconnect" ToClient "v2"
         "{ code: number; reason: string; reconnect: boolean; delayMs: number }" ""

@@ -53,7 +53,7 @@ pub fn typescript() -> String {
         names.join(", ")
     );
     out.push_str(
-        "\n/** Events that the server itself handles or sends. */\nexport const Event = {\n",
+        "\n/** Events that the server itself handles or sends. */\nexport const ReservedEvent = {\n",
     );
     for (constant, row) in event::NAMES.iter().zip(event::ALL) {
         let _ = writeln!(out, "  /** {} */\n  {constant}: \"{}\",", row.doc, row.name);
