@@ -10,6 +10,8 @@ mod config;
 mod connect;
 mod echo;
 mod failure;
+#[allow(dead_code, reason = "called by the realtime server")]
+mod hooks;
 mod lines;
 mod listen;
 mod log;
