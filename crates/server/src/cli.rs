@@ -1,6 +1,7 @@
 //! The command line: subcommands and the options that all of them share.
 
 pub(crate) mod compression;
+pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod server;
 
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, builder::st
 use clap_complete::Shell;
 
 use crate::{
+    config::command as configuration,
     connect as client, echo,
     failure::{Exit, Failure, plain},
     serve,
@@ -78,6 +80,12 @@ pub(crate) enum Command {
     Echo(Box<server::EchoArgs>),
     /// Talk to a WebSocket endpoint
     Connect(Box<connect::ConnectArgs>),
+    /// Check, print or write the configuration of the realtime server
+    #[command(
+        subcommand,
+        after_help = "`antiphon config COMMAND --help` shows examples."
+    )]
+    Config(config::ConfigCommand),
     /// Print the completions for a shell
     #[command(
         after_help = "Example:\n  antiphon completions bash > ~/.local/share/bash-completion/completions/antiphon"
@@ -124,6 +132,7 @@ impl Command {
             Self::Serve(args) => serve::run(&args),
             Self::Echo(args) => echo::run(&args),
             Self::Connect(args) => client::run(&args),
+            Self::Config(command) => configuration::run(&command),
         }
     }
 }

@@ -91,8 +91,7 @@ pub(crate) mod time {
 
     use serde::Deserializer;
 
-    use super::Quantity;
-    use crate::value;
+    use crate::{setting::Quantity, value};
 
     /// Reads a time.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
@@ -107,8 +106,7 @@ pub(crate) mod time {
 pub(crate) mod size {
     use serde::Deserializer;
 
-    use super::Quantity;
-    use crate::value;
+    use crate::{setting::Quantity, value};
 
     /// Reads a size.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<usize, D::Error> {

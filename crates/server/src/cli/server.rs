@@ -5,7 +5,7 @@ use std::{ffi::OsString, net::IpAddr, path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, ValueEnum};
 
 use crate::{
-    cli::compression::CompressionArgs,
+    cli::{compression::CompressionArgs, config::SourceArgs},
     failure::{Exit, Failure},
     value,
 };
@@ -146,6 +146,8 @@ pub(crate) struct ServeArgs {
     /// Wait for a program to end by itself: after the end of its input, and again after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = value::duration, help_heading = "Programs")]
     pub(crate) grace: Duration,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
 }

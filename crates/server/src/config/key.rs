@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Switch,
     /// A whole number from the first to the second.
     Count(u64, u64),
+    /// A whole number from -1, which stands for no bound.
+    Unbounded,
     /// A number from 0 to 1.
     Ratio,
     /// A time; the switch says whether 0 is allowed.
@@ -109,6 +111,7 @@ impl Kind {
             Self::Count(0, u64::MAX) => "number".into(),
             Self::Count(least, u64::MAX) => format!("number from {least}"),
             Self::Count(least, most) => format!("number, {least} to {most}"),
+            Self::Unbounded => "number, -1 for no bound".into(),
             Self::Ratio => "number, 0 to 1".into(),
             Self::Time(_) => "time".into(),
             Self::Size(_) => "size".into(),

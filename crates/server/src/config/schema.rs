@@ -1,7 +1,7 @@
 //! Every section of the configuration: what each key means, what it holds, and its default.
 //!
 //! A section is written once. The macro makes of it the struct that the server reads and the rows of the table that
-//! the reader, `config init` and the page of keys are made from. (The room is long because the list is.)
+//! the reader, `config init` and the page of keys are made from. (It is long because the list is.)
 
 use std::time::Duration;
 

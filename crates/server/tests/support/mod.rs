@@ -15,6 +15,7 @@ pub(crate) fn antiphon(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Com
     let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
     command.args(args);
     for name in [
+        "ANTIPHON_CONFIG",
         "ANTIPHON_LISTEN",
         "ANTIPHON_LOG",
         "ANTIPHON_TLS_CERT",
