@@ -267,18 +267,18 @@ reserved_events! {
     CONNECT "$connect" ToServer "v2"
         "{ token?: string; name?: string; version?: string; tags?: string[]; caps?: string[] }"
         "Session"
-        "Authenticates with a first message, names the client, and joins tags at once.";
-    SUBSCRIBE "$subscribe" ToServer "v2" "{ ch: string }" "{}"
+        "Authenticates with a first message; answered with the session.";
+    SUBSCRIBE "$subscribe" ToServer "v2" "{ ch: string }" "Position"
         "Joins a tag; events of the tag carry its name in `ch` from then on.";
-    UNSUBSCRIBE "$unsubscribe" ToServer "v2" "{ ch: string }" "{}"
+    UNSUBSCRIBE "$unsubscribe" ToServer "v2" "{ ch: string }" "none"
         "Leaves a tag.";
-    PUBLISH "$publish" ToServer "v2" "{ ch: string; event?: string; data: Json; key?: string }" "{}"
+    PUBLISH "$publish" ToServer "v2" "{ ch: string; event?: string; data?: Json; key?: string }" "Delivery"
         "Sends an event to everybody in a tag.";
-    PRESENCE "$presence" ToServer "v2" "{ ch: string }" "{ members: Member[]; count: number }"
+    PRESENCE "$presence" ToServer "v2" "{ ch: string }" "{ presence: Record<string, Member>; count: number }"
         "Asks who is in a tag.";
     HISTORY "$history" ToServer "v2" "{ ch: string }" ""
         "Reserved for the past of a channel; answered with 108 (not available).";
-    REFRESH "$refresh" ToServer "v2" "{ token: string }" "{ ttl: number }"
+    REFRESH "$refresh" ToServer "v2" "{ token: string }" "{ ttl?: number }"
         "Brings a new token before the old one is over.";
     PING "$ping" ToServer "v2" "none" "none"
         "Asks for a reply, to measure the way there and back.";

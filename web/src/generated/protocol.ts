@@ -5,7 +5,7 @@ export const SUBPROTOCOLS = ["antiphon.v2.json", "hotgo.v1"] as const;
 
 /** Events that the server itself handles or sends. */
 export const ReservedEvent = {
-  /** Authenticates with a first message, names the client, and joins tags at once. */
+  /** Authenticates with a first message; answered with the session. */
   CONNECT: "$connect",
   /** Joins a tag; events of the tag carry its name in `ch` from then on. */
   SUBSCRIBE: "$subscribe",
