@@ -25,6 +25,8 @@ mod setting;
 mod tls;
 mod value;
 mod watch;
+#[allow(dead_code, reason = "called by the realtime server")]
+mod webhooks;
 
 use std::process::ExitCode;
 
