@@ -29,6 +29,7 @@ Examples:
   antiphon connect ws://127.0.0.1:8199/ws     talk to it
   antiphon serve --command bc -l              a program for each connection
   antiphon echo --listen 9001 --compression   an echo on every path, for tests
+  antiphon config init antiphon.toml          a configuration with every key
 
 `antiphon help COMMAND` explains a command and shows examples.";
 

@@ -362,13 +362,19 @@ fn build(said: &Said, problems: &mut Vec<Problem>) -> Option<Config> {
         let alone = nest([(path, &leaf.value)]);
         if let Err(error) = serde_json::from_value::<Config>(alone) {
             found = true;
+            let what = error.to_string();
             let secret = table::key(path).is_some_and(|key| key.kind.is_secret());
-            let what = if secret {
+            let what = if secret && leaf.value.as_str().is_none_or(|text| what.contains(text)) {
                 "cannot be used".to_owned()
             } else {
-                error.to_string()
+                what
             };
-            let hint = "see: antiphon config print --defaults";
+            // Many of these words say themselves what to do.
+            let hint = if what.contains(": ") {
+                ""
+            } else {
+                "docs/configuration.md has every key"
+            };
             problems.push(Problem::new(path, Some(leaf.place.clone()), what, hint));
         }
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::{
     config::key::{Item, Key, Kind, Zero},
+    hooks::settings::{self as hooks, Settings as Hooks},
     setting::Secret,
 };
 
@@ -84,6 +85,8 @@ pub(crate) struct Config {
     pub(crate) permissions: PermissionSettings,
     /// Users who log in more than once.
     pub(crate) login: Login,
+    /// A backend that decides.
+    pub(crate) hooks: Hooks,
     /// The HTTP API.
     pub(crate) api: Api,
     /// The admin page.
@@ -111,6 +114,31 @@ pub(crate) const SECTIONS: &[Section] = &[
     PermissionSettings::SECTION,
     ANONYMOUS,
     Login::SECTION,
+    written(
+        "hooks",
+        "Hooks: a backend in any language decides, over HTTP. Each is off until it has a URL.",
+        hooks::KEYS,
+    ),
+    written(
+        "hooks.connect",
+        "Asked whether a client may connect.",
+        hooks::CONNECT,
+    ),
+    written(
+        "hooks.subscribe",
+        "Asked whether a client may join a tag.",
+        hooks::SUBSCRIBE,
+    ),
+    written(
+        "hooks.publish",
+        "Asked whether a client may publish to a tag, and what.",
+        hooks::PUBLISH,
+    ),
+    written(
+        "hooks.rpc",
+        "Answers the events that no handler of the server knows.",
+        hooks::RPC,
+    ),
     Api::SECTION,
     ApiKey::SECTION,
     Admin::SECTION,
@@ -120,6 +148,11 @@ pub(crate) const SECTIONS: &[Section] = &[
     Traces::SECTION,
     Broker::SECTION,
 ];
+
+/// A section whose rows stand in the room that reads it.
+const fn written(path: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { path, about, keys }
+}
 
 section! {
     /// Where to listen, and for whom.

@@ -240,6 +240,18 @@ fn each_wrong_file_says_what_is_wrong_where_and_what_to_do() {
             "F:2:1: traces.endpoint: is no URL; write it as https://HOST[:PORT]/PATH or http://...",
         ),
         (
+            "[hooks]\nsecret = \"canary\"",
+            "F:2:1: hooks.secret: the secret is too short: use at least 32 characters at random, such as from `openssl rand -hex 32`",
+        ),
+        (
+            "[hooks]\nforward_headers = [\"Host\"]",
+            "F:2:1: hooks.forward_headers: the header field host belongs to each connection alone and cannot be forwarded; docs/configuration.md has every key",
+        ),
+        (
+            "[hooks.connect]\nurl = \"ftp://x\"",
+            "F:2:1: hooks.connect.url: is no URL; write it as https://HOST[:PORT]/PATH or http://...",
+        ),
+        (
             "[broker]\nkind = \"redis\"",
             "F:2:1: broker.kind: 'redis' is unknown; it can be \"memory\"",
         ),
