@@ -12,6 +12,7 @@ use crate::{
     config::key::{Item, Key, Kind, Zero},
     hooks::settings::{self as hooks, Settings as Hooks},
     setting::Secret,
+    webhooks::settings::{self as webhooks, Settings as Webhooks},
 };
 
 /// `name: type = default, kind, default as TOML;` and at the end `live` where a reload applies it.
@@ -87,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) login: Login,
     /// A backend that decides.
     pub(crate) hooks: Hooks,
+    /// A backend that is told.
+    pub(crate) webhooks: Webhooks,
     /// The HTTP API.
     pub(crate) api: Api,
     /// The admin page.
@@ -138,6 +141,11 @@ pub(crate) const SECTIONS: &[Section] = &[
         "hooks.rpc",
         "Answers the events that no handler of the server knows.",
         hooks::RPC,
+    ),
+    written(
+        "webhooks",
+        "Webhooks: a backend is told who comes and goes, in order, signed, in batches, again after failures.",
+        webhooks::KEYS,
     ),
     Api::SECTION,
     ApiKey::SECTION,
