@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Outgoing requests of the whole server: hooks, webhooks, keys of tokens.
+use crate::config::key::{Key, Kind};
+
+/// Outgoing requests of the whole server: hooks, webhooks, keys of tokens. The table `[outgoing]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
@@ -32,6 +34,44 @@ impl Default for Settings {
     }
 }
 
+const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+    Key {
+        path,
+        kind,
+        default,
+        about,
+        live: false,
+    }
+}
+
+/// The rows of `[outgoing]`.
+pub(crate) const KEYS: &[Key] = &[
+    key(
+        "outgoing.max_concurrent",
+        Kind::Count(1, 65_536),
+        "256",
+        "Requests under way at the same time; others wait.",
+    ),
+    key(
+        "outgoing.max_waiting",
+        Kind::Count(0, 1_000_000),
+        "1024",
+        "Requests that may wait for their turn; more fail at once.",
+    ),
+    key(
+        "outgoing.max_idle_per_host",
+        Kind::Count(0, 65_536),
+        "32",
+        "Unused connections that are kept for the next request, for each server, for 30 s.",
+    ),
+    key(
+        "outgoing.trusted_certificates",
+        Kind::File,
+        "",
+        "PEM file with certificates that are trusted beside those of the operating system.",
+    ),
+];
+
 /// Reads a number within bounds.
 pub(crate) fn between<'de, D, const LEAST: usize, const MOST: usize>(
     d: D,
@@ -46,5 +86,27 @@ where
         Err(de::Error::custom(format!(
             "{number} is out of range: use {LEAST} to {MOST}"
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_tell_the_defaults() {
+        let mut text = String::new();
+        for key in KEYS.iter().filter(|key| !key.default.is_empty()) {
+            text += &format!("{} = {}\n", key.path, key.default);
+        }
+        #[derive(Deserialize)]
+        struct File {
+            outgoing: Settings,
+        }
+        let file: File = toml::from_str(&text).unwrap();
+        assert_eq!(file.outgoing, Settings::default());
+        for text in ["max_concurrent = 0", "max_waiting = 1000001", "nothing = 1"] {
+            assert!(toml::from_str::<Settings>(text).is_err(), "{text}");
+        }
     }
 }
