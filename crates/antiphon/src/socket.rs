@@ -199,6 +199,16 @@ impl WebSocket {
         self.sender_ref().send_prepared(prepared).await
     }
 
+    /// Queues a shared frame if there is room, and writes what the transport takes at once. Room is what the `Sink`
+    /// waits for in `poll_ready`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Full`] where more than `write_high_water` bytes wait, or why the connection ended.
+    pub fn try_send_prepared(&self, prepared: &Prepared) -> Result<()> {
+        self.sender_ref().try_send_prepared(prepared)
+    }
+
     /// Sends a ping and waits for its pong: the round-trip time.
     ///
     /// Messages that come meanwhile are kept for [`recv`](Self::recv).
@@ -488,28 +498,10 @@ impl Sender {
     /// As [`WebSocket::try_send`].
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
         let message = message.into();
-        let mut driver = self.shared.lock();
-        let error = if driver.has_room() {
-            match driver.queue(|connection| connection.send(&message)) {
-                Ok(()) => {
-                    driver.write_now();
-                    return Ok(());
-                }
-                Err(antiphon_proto::connection::Refused::InsideMessage) => {
-                    Error::new(ErrorKind::Full, "another message is being sent in parts")
-                }
-                Err(_) => driver.closed_error(),
-            }
-        } else if driver.connection().is_open() {
-            Error::new(
-                ErrorKind::Full,
-                "too much output waits for the peer to read",
-            )
-        } else {
-            driver.closed_error()
-        };
-        drop(driver);
-        Err(SendError { message, error })
+        match self.queue_now(|connection| connection.send(&message)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(SendError { message, error }),
+        }
     }
 
     /// Sends a message whose frame is made once for many connections.
@@ -524,6 +516,15 @@ impl Sender {
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<()> {
         self.queue_then(|connection| connection.send_prepared(prepared), true)
             .await
+    }
+
+    /// Queues a shared frame if there is room. See [`WebSocket::try_send_prepared`].
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::try_send_prepared`].
+    pub fn try_send_prepared(&self, prepared: &Prepared) -> Result<()> {
+        self.queue_now(|connection| connection.send_prepared(prepared))
     }
 
     /// Sends a ping and waits for its pong. See [`WebSocket::ping`].
@@ -589,6 +590,34 @@ impl Sender {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// Queues if there is room, and writes what the transport takes at once.
+    fn queue_now(
+        &self,
+        queue: impl FnOnce(&mut Connection) -> Result<(), antiphon_proto::connection::Refused>,
+    ) -> Result<()> {
+        let mut driver = self.shared.lock();
+        if driver.has_room() {
+            match driver.queue(queue) {
+                Ok(()) => {
+                    driver.write_now();
+                    Ok(())
+                }
+                Err(antiphon_proto::connection::Refused::InsideMessage) => Err(Error::new(
+                    ErrorKind::Full,
+                    "another message is being sent in parts",
+                )),
+                Err(_) => Err(driver.closed_error()),
+            }
+        } else if driver.connection().is_open() {
+            Err(Error::new(
+                ErrorKind::Full,
+                "too much output waits for the peer to read",
+            ))
+        } else {
+            Err(driver.closed_error())
+        }
     }
 
     /// Queues once there is room, and waits for the write where that is wanted.

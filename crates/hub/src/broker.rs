@@ -17,6 +17,7 @@ use futures_core::Stream;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Overflow,
     id::{ConnectionId, NotAnId},
     json::Json,
     target::Target,
@@ -282,19 +283,6 @@ impl Publish {
             epoch: None,
         }
     }
-}
-
-/// What happens to a message for a connection that does not keep up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Overflow {
-    /// The connection is closed with 3008.
-    Disconnect,
-    /// The message is dropped, and the client is told.
-    Drop,
-    /// A message takes the place of one with the same key that still waits.
-    Latest,
 }
 
 /// A command for connections of other nodes. Moments are milliseconds since 1970 (UTC).

@@ -2,7 +2,7 @@
 
 pub mod tables;
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The subprotocols, the preferred one first: v2 and v1.
 pub const SUBPROTOCOLS: [&str; 2] = ["antiphon.v2.json", "hotgo.v1"];
@@ -98,14 +98,30 @@ impl fmt::Display for ErrorCode {
 }
 
 /// Why the server closes a connection: the code and the reason of its Close frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CloseReason {
     /// The number in the Close frame.
     pub code: u16,
     /// The text in the Close frame, at most 123 bytes.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Whether the client should connect again.
     pub reconnect: bool,
+}
+
+impl CloseReason {
+    /// A code with a reason of the application's own; a longer one is cut at 123 bytes.
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        let mut reason = reason.into();
+        if reason.len() > 123 {
+            let end = (0..=123).rev().find(|end| reason.is_char_boundary(*end));
+            reason.to_mut().truncate(end.unwrap_or(0));
+        }
+        Self {
+            code,
+            reason,
+            reconnect: reconnects(code),
+        }
+    }
 }
 
 impl fmt::Display for CloseReason {
@@ -115,7 +131,7 @@ impl fmt::Display for CloseReason {
 }
 
 /// A close code in the table.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CloseRow {
     /// The name, in upper case.
     pub(crate) name: &'static str,
@@ -141,13 +157,15 @@ macro_rules! close_codes {
     ($($name:ident $code:literal $reason:literal $doc:literal;)*) => {
         /// The codes with which the server closes.
         pub mod close {
+            use std::borrow::Cow;
+
             use crate::code::{CloseReason, CloseRow, reconnects};
 
             $(
                 #[doc = $doc]
                 pub const $name: CloseReason = CloseReason {
                     code: $code,
-                    reason: $reason,
+                    reason: Cow::Borrowed($reason),
                     reconnect: reconnects($code),
                 };
             )*

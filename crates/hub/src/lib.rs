@@ -4,9 +4,21 @@
 
 pub mod broker;
 pub mod code;
+pub mod config;
+pub mod hub;
 pub mod id;
 pub mod identity;
 pub mod json;
+pub mod lifecycle;
+pub mod notice;
+pub mod occurrence;
 pub mod permission;
+pub mod presence;
+pub mod refusal;
+pub mod router;
+pub mod session;
 pub mod target;
 pub mod wire;
+
+mod outbox;
+mod registry;

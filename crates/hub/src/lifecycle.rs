@@ -1,0 +1,398 @@
+//! Coming and going: who is let in, who has to leave for it, and what others are told.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    code::{CloseReason, ErrorCode, close, event},
+    config::LoginPolicy,
+    hub::{Audience, Client, Hub},
+    identity::Identity,
+    json::Json,
+    notice::Member,
+    occurrence::{Cause, Occurrence},
+    outbox::{Frame, Push, unix_seconds},
+    refusal::Refusal,
+    registry::{Connection, Group, Members, NotJoined, State},
+    wire::Wire,
+};
+
+/// The place of a member in a tag: what has been sent before it is not for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Position {
+    /// The number of the latest message to the tag.
+    pub offset: u64,
+    /// Tells this life of the tag from earlier ones: offsets of different epochs have nothing to do with each other.
+    pub epoch: String,
+}
+
+impl Hub {
+    /// Lets a connection in.
+    pub(crate) fn admit(&self, client: &Client) -> Result<(), Refusal> {
+        let inner = &*self.0;
+        let connection = &client.connection;
+        if inner.draining.load(Relaxed) {
+            return Err(closing(close::RESTART));
+        }
+        if !inner.registry.reserve(inner.config.max_connections) {
+            inner.counters.refused_connections.fetch_add(1, Relaxed);
+            return Err(closing(close::TRY_AGAIN_LATER));
+        }
+        let identity = connection.identity();
+        let mut replaced = Vec::new();
+        if let Some(user) = &identity.user {
+            let admitted = inner.registry.users.insert(
+                user,
+                connection,
+                |_| self.manner(""),
+                |members| self.judge_login(&identity, members),
+                |_, _, first| {
+                    if first {
+                        inner
+                            .observers
+                            .note(Occurrence::UserOnline { user: user.clone() });
+                    }
+                },
+            );
+            match admitted {
+                Ok((_, older)) => replaced = older,
+                Err(refusal) => {
+                    inner.registry.unreserve();
+                    inner.counters.refused_logins.fetch_add(1, Relaxed);
+                    return Err(refusal);
+                }
+            }
+        }
+        inner.registry.insert(connection);
+        inner.counters.accepted.fetch_add(1, Relaxed);
+        inner
+            .observers
+            .note(Occurrence::Connected(client.subject()));
+        inner.observers.tell();
+        for older in replaced {
+            older.close(close::LOGGED_IN_ELSEWHERE);
+        }
+        Ok(())
+    }
+
+    /// Whom a login drives out, if it is allowed at all.
+    fn judge_login(
+        &self,
+        identity: &Identity,
+        members: &Members,
+    ) -> Result<Vec<Arc<Connection>>, Refusal> {
+        let config = &self.0.config;
+        let older: Vec<Arc<Connection>> = match config.login {
+            LoginPolicy::All => Vec::new(),
+            LoginPolicy::Oldest if members.values().any(|member| !member.is_closing()) => {
+                return Err(closing(close::LOGGED_IN_ELSEWHERE));
+            }
+            LoginPolicy::Oldest => Vec::new(),
+            LoginPolicy::Newest => members.values().cloned().collect(),
+            LoginPolicy::Platform => members
+                .values()
+                .filter(|member| member.identity().platform == identity.platform)
+                .cloned()
+                .collect(),
+        };
+        if members.len() - older.len() >= config.max_connections_per_user {
+            return Err(closing(close::CONNECTION_LIMIT));
+        }
+        Ok(older)
+    }
+
+    /// Takes a connection out of every index and tells of it; `false` where that has been done.
+    pub(crate) fn detach(&self, client: &Client, cause: &Cause) -> bool {
+        let inner = &*self.0;
+        let identity = client.connection.identity();
+        let removed = inner.registry.remove(
+            &client.connection,
+            |group, _, last| self.note_left(client, group, last),
+            |group, _, last| {
+                if last {
+                    inner.observers.note(Occurrence::UserOffline {
+                        user: group.name.clone(),
+                    });
+                }
+            },
+        );
+        if !removed {
+            return false;
+        }
+        // What still waits will not be read by anybody.
+        let discarded = client.connection.outbox().discard();
+        inner.flow.discarded.fetch_add(discarded as u64, Relaxed);
+        let mut ended = inner
+            .counters
+            .ended
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *ended.entry(cause.code).or_default() += 1;
+        drop(ended);
+        drop(identity);
+        inner.observers.note(Occurrence::Disconnected {
+            subject: client.subject(),
+            cause: cause.clone(),
+        });
+        inner.observers.tell();
+        true
+    }
+
+    /// Adds a connection to a tag. `Ok(None)`: it is there already.
+    pub(crate) fn join_tag(
+        &self,
+        client: &Client,
+        tag: &Arc<str>,
+    ) -> Result<Option<Position>, Refusal> {
+        if tag.len() > self.0.config.max_name_length {
+            return Err(Refusal::bad_request("the name of the tag is too long"));
+        }
+        let inner = &*self.0;
+        let mut position = None;
+        let joined = inner.registry.join(
+            &client.connection,
+            tag,
+            inner.config.max_tags_per_connection,
+            |tag| self.manner(tag),
+            |group, state, first| {
+                position = Some(place(group, state));
+                if first {
+                    inner.observers.note(Occurrence::TagOccupied {
+                        tag: group.name.clone(),
+                    });
+                }
+                inner.observers.note(Occurrence::Joined {
+                    subject: client.subject(),
+                    tag: group.name.clone(),
+                });
+                if group.manner.notices && inner.notices.joined(&group.name, client.member()) {
+                    self.tell_later();
+                }
+            },
+        );
+        inner.observers.tell();
+        match joined {
+            Ok(_) => Ok(position),
+            Err(NotJoined::TooMany) => Err(Refusal::of(ErrorCode::LimitExceeded)
+                .saying("the connection has as many tags as it may have")),
+            Err(NotJoined::Gone) => {
+                Err(Refusal::of(ErrorCode::NotAvailable).saying("the connection is gone"))
+            }
+        }
+    }
+
+    /// Removes a connection from a tag; `false` where it was not there.
+    pub(crate) fn leave_tag(&self, client: &Client, tag: &str) -> bool {
+        let left = self
+            .0
+            .registry
+            .leave(&client.connection, tag, |group, _, last| {
+                self.note_left(client, group, last);
+            });
+        self.0.observers.tell();
+        left
+    }
+
+    fn note_left(&self, client: &Client, group: &Group, last: bool) {
+        let inner = &*self.0;
+        inner.observers.note(Occurrence::Left {
+            subject: client.subject(),
+            tag: group.name.clone(),
+        });
+        if last {
+            inner.observers.note(Occurrence::TagVacated {
+                tag: group.name.clone(),
+            });
+        }
+        if group.manner.notices && inner.notices.left(&group.name, client.member()) {
+            self.tell_later();
+        }
+    }
+
+    /// Where a tag is now.
+    pub(crate) fn position(&self, tag: &str) -> Option<Position> {
+        let group = self.0.registry.tags.get(tag)?;
+        let state = group.state();
+        Some(place(&group, &state))
+    }
+
+    fn tell_later(&self) {
+        // Without a runtime there is no session that could hear of it.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let hub = self.clone();
+        runtime.spawn(async move {
+            sleep(hub.0.config.notice_interval).await;
+            hub.tell_notices();
+        });
+    }
+
+    fn tell_notices(&self) {
+        for (tag, changes) in self.0.notices.take() {
+            let Some(group) = self.0.registry.tags.get(&tag) else {
+                continue;
+            };
+            let lists = [(event::LEAVE, changes.left), (event::JOIN, changes.joined)];
+            let state = group.state();
+            let count = state.members.len();
+            for (event, members) in lists {
+                if members.is_empty() {
+                    continue;
+                }
+                let notice = Notice {
+                    ch: &tag,
+                    members: members.values().collect(),
+                    count,
+                    more: changes.more,
+                };
+                let push = Push {
+                    event: Arc::from(event),
+                    data: Json::of(&notice).ok(),
+                    tag: None,
+                    key: None,
+                    overflow: group.manner.overflow,
+                    timestamp: unix_seconds(),
+                };
+                let frame = Frame::push(push, &self.0.budget);
+                for member in state
+                    .members
+                    .values()
+                    .filter(|member| member.wire == Wire::V2)
+                {
+                    self.0
+                        .flow
+                        .count(member.offer(&frame, self.bounds(), &self.0.budget));
+                }
+            }
+        }
+    }
+
+    /// Closes all connections, spread evenly over this time, and lets nobody in any more. Ends when all are gone or
+    /// have been told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, those who have not been told stay; nobody is let in all the same.
+    pub async fn drain(&self, over: Duration, reason: CloseReason) {
+        self.0.draining.store(true, Relaxed);
+        let mut connections = Vec::new();
+        self.0
+            .registry
+            .each(|connection| connections.push(connection.clone()));
+        if connections.is_empty() {
+            return;
+        }
+        let start = Instant::now();
+        let steps = u32::try_from((over.as_millis() / TICK.as_millis()).max(1)).unwrap_or(u32::MAX);
+        let batch = connections
+            .len()
+            .div_ceil(usize::try_from(steps).unwrap_or(usize::MAX))
+            .max(1);
+        for (step, batch) in connections.chunks(batch).enumerate() {
+            let due = TICK.saturating_mul(u32::try_from(step).unwrap_or(u32::MAX));
+            sleep_until(start + due.min(over)).await;
+            for connection in batch {
+                connection.close(reason.clone());
+            }
+        }
+    }
+
+    /// Whether the hub is closing its connections.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Relaxed)
+    }
+}
+
+/// How often a drain closes some.
+const TICK: Duration = Duration::from_millis(50);
+
+#[derive(Serialize)]
+struct Notice<'a> {
+    ch: &'a str,
+    members: Vec<&'a Member>,
+    count: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    more: bool,
+}
+
+fn place(group: &Group, state: &State) -> Position {
+    Position {
+        offset: state.offset,
+        epoch: format!("{:08x}", group.epoch),
+    }
+}
+
+fn closing(reason: CloseReason) -> Refusal {
+    Refusal::of(ErrorCode::LimitExceeded)
+        .saying(reason.reason.clone())
+        .closing(reason)
+}
+
+impl Client {
+    /// Joins a tag, whatever the client itself may do. `None`: it is there already.
+    ///
+    /// # Errors
+    ///
+    /// The name is no name, the connection has as many tags as it may have, or it is gone.
+    pub fn join(&self, tag: impl Into<Arc<str>>) -> Result<Option<Position>, Refusal> {
+        self.hub.join_tag(self, &tag.into())
+    }
+
+    /// Leaves a tag; `false` where it was not there.
+    pub fn leave(&self, tag: &str) -> bool {
+        self.hub.leave_tag(self, tag)
+    }
+
+    /// The client as the members of its tags see it.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        let identity = self.connection.identity();
+        Member::new(self.id(), identity.user.clone(), identity.info.clone())
+    }
+}
+
+impl Audience {
+    /// Has the connections of this node join a tag; how many did.
+    ///
+    /// # Errors
+    ///
+    /// The first reason why one of them could not.
+    pub fn join(&self, tag: impl Into<Arc<str>>) -> Result<u64, Refusal> {
+        let tag = tag.into();
+        let mut joined = 0;
+        for connection in self.connections() {
+            let client = self.hub.handle(connection);
+            joined += u64::from(client.join(tag.clone())?.is_some());
+        }
+        Ok(joined)
+    }
+
+    /// Has the connections of this node leave a tag; how many did.
+    pub fn leave(&self, tag: &str) -> u64 {
+        let mut left = 0;
+        for connection in self.connections() {
+            left += u64::from(self.hub.handle(connection).leave(tag));
+        }
+        left
+    }
+
+    /// Gives the connections' logins another end, or none; how many there were.
+    pub fn refresh(&self, expires_at: Option<std::time::SystemTime>) -> u64 {
+        let mut refreshed = 0;
+        for connection in self.connections() {
+            let mut identity = Identity::clone(&connection.identity());
+            identity.expires_at = expires_at;
+            connection.set_identity(Arc::new(identity));
+            refreshed += 1;
+        }
+        refreshed
+    }
+}

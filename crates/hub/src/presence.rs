@@ -1,0 +1,403 @@
+//! Who is here: lists with filters and pages, and the numbers of a hub.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    net::IpAddr,
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+use serde::Serialize;
+
+use crate::{
+    hub::{Audience, Client, Hub},
+    id::ConnectionId,
+    json::Json,
+    notice::Member,
+    registry::unix_millis,
+};
+
+/// A connection, as an operator sees it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its user.
+    pub user: Option<Arc<str>>,
+    /// Its login.
+    pub session: Option<Arc<str>>,
+    /// The application.
+    pub app: Option<Arc<str>>,
+    /// The kind of device.
+    pub platform: Option<Arc<str>>,
+    /// What it shows of itself.
+    pub info: Option<Json>,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+    /// What it says that it is.
+    pub user_agent: Option<Arc<str>>,
+    /// The wire: `v1` or `v2`.
+    pub wire: &'static str,
+    /// When it connected, in Unix milliseconds.
+    pub connected_at: u64,
+    /// When its latest message came, in Unix milliseconds.
+    pub last_active: u64,
+    /// When its login ends, in Unix milliseconds.
+    pub expires_at: Option<u64>,
+    /// Its tags.
+    pub tags: Vec<Arc<str>>,
+    /// Messages that wait for it.
+    pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
+}
+
+impl Client {
+    /// The connection, as an operator sees it.
+    #[must_use]
+    pub fn details(&self) -> ConnectionInfo {
+        let connection = &self.connection;
+        let identity = connection.identity();
+        let (waiting, waiting_bytes) = {
+            let outbox = connection.outbox();
+            (outbox.len(), outbox.bytes())
+        };
+        let mut tags = connection.tags();
+        tags.sort_unstable();
+        ConnectionInfo {
+            id: connection.id,
+            user: identity.user.clone(),
+            session: identity.session.clone(),
+            app: identity.app.clone(),
+            platform: identity.platform.clone(),
+            info: identity.info.clone(),
+            address: connection.address,
+            user_agent: connection.user_agent.clone(),
+            wire: connection.wire.name(),
+            connected_at: unix_millis(connection.connected_at),
+            last_active: connection.last_active.load(Relaxed),
+            expires_at: identity.expires_at.map(unix_millis),
+            tags,
+            waiting,
+            waiting_bytes,
+        }
+    }
+}
+
+/// Which connections are listed. The default lists all.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Filter {
+    /// Of this user alone.
+    pub user: Option<Arc<str>>,
+    /// With this tag alone.
+    pub tag: Option<Arc<str>>,
+    /// Whose address has this text in it.
+    pub address: Option<String>,
+    /// Of this application alone.
+    pub app: Option<Arc<str>>,
+    /// Which connected at this time or later.
+    pub since: Option<SystemTime>,
+    /// Which connected before this time.
+    pub until: Option<SystemTime>,
+}
+
+impl Filter {
+    fn accepts(&self, client: &Client) -> bool {
+        let connection = &client.connection;
+        let identity = connection.identity();
+        self.user
+            .as_ref()
+            .is_none_or(|user| identity.user.as_ref() == Some(user))
+            && self
+                .app
+                .as_ref()
+                .is_none_or(|app| identity.app.as_ref() == Some(app))
+            && self.address.as_ref().is_none_or(|text| {
+                connection
+                    .address
+                    .is_some_and(|address| address.to_string().contains(text.as_str()))
+            })
+            && self
+                .since
+                .is_none_or(|since| connection.connected_at >= since)
+            && self
+                .until
+                .is_none_or(|until| connection.connected_at < until)
+            && self.tag.as_ref().is_none_or(|tag| connection.has_tag(tag))
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// Most entries of a list that are looked at for one page.
+pub const MAX_WINDOW: usize = 100_000;
+
+impl Hub {
+    /// Connections of this node, the oldest first: `limit` of those that the filter accepts, after the first `offset`.
+    /// `offset` and `limit` together reach no further than [`MAX_WINDOW`].
+    #[must_use]
+    pub fn connections(
+        &self,
+        filter: &Filter,
+        offset: usize,
+        limit: usize,
+    ) -> Page<ConnectionInfo> {
+        let window = offset.saturating_add(limit).min(MAX_WINDOW);
+        let mut total = 0;
+        // Keeps the oldest of the window; the youngest of them is on top.
+        let mut kept: BinaryHeap<(SystemTime, ConnectionId)> = BinaryHeap::new();
+        // An index that narrows the search is taken where there is one.
+        let audience = match (&filter.user, &filter.tag) {
+            (Some(user), _) => self.user(user.clone()),
+            (None, Some(tag)) => self.tag(tag.clone()),
+            (None, None) => self.all(),
+        };
+        for connection in audience.connections() {
+            let client = self.handle(connection);
+            if !filter.accepts(&client) {
+                continue;
+            }
+            total += 1;
+            kept.push((client.connected_at(), client.id()));
+            if kept.len() > window {
+                kept.pop();
+            }
+        }
+        let items = kept
+            .into_sorted_vec()
+            .into_iter()
+            .skip(offset)
+            .filter_map(|(_, id)| self.client(id))
+            .map(|client| client.details())
+            .collect();
+        Page { items, total }
+    }
+
+    /// Users who are online on this node, in the order of their names: at most `limit` behind `after`. With each the
+    /// number of connections.
+    #[must_use]
+    pub fn users(&self, after: Option<&str>, limit: usize) -> Page<(Arc<str>, usize)> {
+        let users = &self.0.registry.users;
+        Page {
+            items: users
+                .names(after, limit.min(MAX_WINDOW), |_| true)
+                .into_iter()
+                .map(|user| {
+                    let count = self.user(user.clone()).count();
+                    (user, count)
+                })
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            total: users.count(),
+        }
+    }
+
+    /// Tags that have members on this node, in the order of their names: at most `limit` behind `after` that match
+    /// `pattern`. With each the number of members.
+    #[must_use]
+    pub fn tags(
+        &self,
+        pattern: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Page<(Arc<str>, usize)> {
+        let tags = &self.0.registry.tags;
+        Page {
+            items: tags
+                .names(after, limit.min(MAX_WINDOW), |name| {
+                    pattern.is_none_or(|pattern| crate::permission::matches(pattern, name, None))
+                })
+                .into_iter()
+                .map(|tag| {
+                    let count = self.tag(tag.clone()).count();
+                    (tag, count)
+                })
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            total: tags.count(),
+        }
+    }
+
+    /// What has happened so far, and how things are.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        let inner = &*self.0;
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let (flow, counters) = (&inner.flow, &inner.counters);
+        HubStats {
+            connections: inner.registry.count(),
+            users: inner.registry.users.count(),
+            tags: inner.registry.tags.count(),
+            memory_used: inner.budget.used(),
+            memory_limit: inner.budget.limit(),
+            handlers_running: inner
+                .config
+                .max_handlers
+                .saturating_sub(inner.permits.available_permits()),
+            accepted: read(&counters.accepted),
+            refused_connections: read(&counters.refused_connections),
+            refused_logins: read(&counters.refused_logins),
+            bad_messages: read(&counters.bad_messages),
+            refused_messages: read(&counters.refused_messages),
+            unknown_events: read(&counters.unknown_events),
+            denied: read(&counters.denied),
+            handler_panics: read(&counters.handler_panics),
+            handler_timeouts: read(&counters.handler_timeouts),
+            shed: read(&counters.shed),
+            refused_sends: read(&counters.refused_sends),
+            ended: counters
+                .ended
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|(code, count)| (*code, *count))
+                .collect(),
+            published: read(&flow.published),
+            queued: read(&flow.queued),
+            conflated: read(&flow.conflated),
+            dropped: read(&flow.dropped),
+            slow: read(&flow.slow),
+            discarded: read(&flow.discarded),
+            written: read(&flow.written),
+            written_bytes: read(&flow.written_bytes),
+            received: read(&flow.received),
+            received_bytes: read(&flow.received_bytes),
+        }
+    }
+
+    /// What waits for connections at this moment: the number of connections that something waits for, the messages and
+    /// the bytes. It looks at every connection.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize, usize) {
+        let mut waiting = (0, 0, 0);
+        self.0.registry.scan(|connection| {
+            let outbox = connection.outbox();
+            if outbox.len() > 0 {
+                waiting.0 += 1;
+                waiting.1 += outbox.len();
+                waiting.2 += outbox.bytes();
+            }
+        });
+        waiting
+    }
+
+    /// The connections with most bytes that wait for them, the largest first.
+    #[must_use]
+    pub fn slowest(&self, limit: usize) -> Vec<ConnectionInfo> {
+        let mut kept = BinaryHeap::new();
+        self.0.registry.scan(|connection| {
+            let bytes = connection.outbox().bytes();
+            if bytes > 0 {
+                kept.push(Reverse((bytes, connection.id)));
+                if kept.len() > limit {
+                    kept.pop();
+                }
+            }
+        });
+        kept.into_sorted_vec()
+            .into_iter()
+            .filter_map(|Reverse((_, id))| self.client(id))
+            .map(|client| client.details())
+            .collect()
+    }
+}
+
+impl Audience {
+    /// The connections of this node that are meant, as others see them; at most `limit`, in no particular order.
+    #[must_use]
+    pub fn members(&self, limit: usize) -> Vec<Member> {
+        self.connections()
+            .into_iter()
+            .take(limit)
+            .map(|connection| self.hub.handle(connection).member())
+            .collect()
+    }
+
+    /// The clients of this node that are meant, in no particular order.
+    #[must_use]
+    pub fn clients(&self) -> Vec<Client> {
+        self.connections()
+            .into_iter()
+            .map(|connection| self.hub.handle(connection))
+            .collect()
+    }
+}
+
+/// How a hub is, and what has happened since it began.
+///
+/// For messages the sums balance: `queued = written + conflated + discarded + what waits` (conflated ones that were
+/// lost with their successor included).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HubStats {
+    /// Connections now.
+    pub connections: usize,
+    /// Users online now.
+    pub users: usize,
+    /// Tags with members now.
+    pub tags: usize,
+    /// Bytes of all messages that exist now.
+    pub memory_used: usize,
+    /// The budget for them.
+    pub memory_limit: usize,
+    /// Handlers that run now.
+    pub handlers_running: usize,
+    /// Connections let in.
+    pub accepted: u64,
+    /// Connections refused because there were too many.
+    pub refused_connections: u64,
+    /// Connections refused by the login policy or a user's limit.
+    pub refused_logins: u64,
+    /// Messages that could not be read.
+    pub bad_messages: u64,
+    /// Messages refused because there were too many.
+    pub refused_messages: u64,
+    /// Messages with an event that nobody handles.
+    pub unknown_events: u64,
+    /// Messages that were not allowed.
+    pub denied: u64,
+    /// Handlers that panicked.
+    pub handler_panics: u64,
+    /// Handlers that took too long.
+    pub handler_timeouts: u64,
+    /// Connections closed because the memory budget was used up.
+    pub shed: u64,
+    /// Sends refused because it was used up all the same.
+    pub refused_sends: u64,
+    /// Ended connections by close code.
+    pub ended: BTreeMap<u16, u64>,
+    /// Sends.
+    pub published: u64,
+    /// Messages put into a connection's queue.
+    pub queued: u64,
+    /// Messages that a newer one with the same key has replaced.
+    pub conflated: u64,
+    /// Messages dropped because a queue was full; the client is told.
+    pub dropped: u64,
+    /// Messages for connections that were closed for a full queue, or were being closed.
+    pub slow: u64,
+    /// Messages that still waited when a connection ended.
+    pub discarded: u64,
+    /// Messages written.
+    pub written: u64,
+    /// Bytes of them, before framing.
+    pub written_bytes: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Bytes of them.
+    pub received_bytes: u64,
+}

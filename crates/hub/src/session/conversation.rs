@@ -1,0 +1,417 @@
+//! An open conversation: writes what waits, reads what comes, handles it in order, keeps the times.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll, ready},
+    time::SystemTime,
+};
+
+use antiphon::{CloseCode, Error, ErrorKind, Message, WebSocket};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::{
+    bucket::Bucket,
+    built_in::{built_in, dispatch},
+    guard::{Panicked, guarded},
+    words::end,
+};
+use crate::{
+    code::{CloseReason, ErrorCode, close, event},
+    hub::{Answer, BoxFuture, Client, Request},
+    occurrence::{Cause, Side},
+    outbox::{Frame, Offered},
+    refusal::Refusal,
+    registry::unix_millis,
+    wire::{BadInput, HEARTBEAT, Incoming, Wire},
+};
+
+/// How a conversation has ended, before anybody has been told.
+enum End {
+    /// The peer's Close, or the server's own shutdown.
+    Closed,
+    Failed(Error),
+    /// The hub wants it closed.
+    Closing(CloseReason),
+}
+
+pub(super) async fn run(client: &Client, socket: WebSocket) -> Cause {
+    let mut session = Session::new(client, socket);
+    let ended = poll_fn(|cx| session.poll(cx)).await;
+    let (socket, unfinished) = session.finish();
+    if let Some(unfinished) = unfinished {
+        // What was received before the end is handled all the same, in order.
+        tokio::spawn(unfinished);
+    }
+    match ended {
+        End::Closing(reason) => {
+            let hub = client.hub();
+            end(client.wire(), &socket, &reason, hub.spread(&reason)).await
+        }
+        End::Closed => match socket.close_frame() {
+            Some(frame) => {
+                let code = frame.code.get();
+                Cause::new(Side::Client, code, frame.reason.as_str())
+            }
+            None => Cause::new(
+                Side::Server,
+                CloseCode::GOING_AWAY.get(),
+                "the server stops",
+            ),
+        },
+        End::Failed(error) => match error.kind() {
+            ErrorKind::Violation(violation) => Cause::new(
+                Side::Server,
+                violation.close_code().get(),
+                violation.to_string(),
+            ),
+            ErrorKind::Timeout => Cause::new(Side::Network, close::NO_PONG.code, error.to_string()),
+            _ => Cause::new(Side::Network, CloseCode::ABNORMAL.get(), error.to_string()),
+        },
+    }
+}
+
+/// Most rounds of reading, handling and writing in one turn of the task.
+const TURN: usize = 64;
+
+/// A conversation.
+struct Session {
+    client: Client,
+    wire: Wire,
+    socket: WebSocket,
+    inbox: VecDeque<Job>,
+    running: Option<Running>,
+    /// A frame that the socket had no room for.
+    held: Option<Frame>,
+    bucket: Bucket,
+    /// Refusals in a row.
+    refused: u32,
+    timer: Option<Pin<Box<Sleep>>>,
+    expires: Option<(SystemTime, Instant)>,
+    /// When something was last written.
+    written: Instant,
+}
+
+/// An event that waits to be handled.
+struct Job {
+    request: Request,
+    /// The `ch` of the request.
+    tag: Option<Arc<str>>,
+}
+
+struct Running {
+    request: Request,
+    future: BoxFuture<Answer>,
+}
+
+impl Session {
+    fn new(client: &Client, socket: WebSocket) -> Self {
+        let config = client.hub().config();
+        Self {
+            wire: client.wire(),
+            socket,
+            inbox: VecDeque::new(),
+            running: None,
+            held: None,
+            bucket: Bucket::new(config.message_rate, config.message_burst),
+            refused: 0,
+            timer: None,
+            expires: None,
+            written: Instant::now(),
+            client: client.clone(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        for _ in 0..TURN {
+            let closing = {
+                let mut outbox = self.client.connection.outbox();
+                outbox.set_waker(cx.waker());
+                outbox.closing().cloned()
+            };
+            if let Some(reason) = closing {
+                // What was sent before the end goes first, as far as the peer takes it.
+                self.poll_write(cx);
+                return Poll::Ready(End::Closing(reason));
+            }
+            let mut progress = self.poll_write(cx);
+            progress |= self.poll_handler(cx);
+            match self.poll_read(cx) {
+                Poll::Ready(Some(end)) => return Poll::Ready(end),
+                Poll::Ready(None) => progress = true,
+                Poll::Pending => {}
+            }
+            if let Poll::Ready(due) = self.poll_timer(cx) {
+                if let Some(end) = due {
+                    return Poll::Ready(end);
+                }
+                progress = true;
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Moves what waits to the socket while that has room; whether anything moved.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let hub = self.client.hub.clone();
+        let (mut messages, mut bytes) = (0, 0);
+        loop {
+            if self.held.is_none() {
+                self.held = self.client.connection.outbox().pop(&hub.0.budget);
+            }
+            let Some(frame) = &self.held else { break };
+            match futures_sink::Sink::poll_ready(Pin::new(&mut self.socket), cx) {
+                Poll::Ready(Ok(())) => {}
+                // Reading will say what has happened to it.
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+            let prepared = frame.prepared(self.wire);
+            if self.socket.try_send_prepared(prepared).is_err() {
+                break;
+            }
+            messages += 1;
+            bytes += prepared.message().len() as u64;
+            self.held = None;
+        }
+        if messages > 0 {
+            hub.0.flow.written.fetch_add(messages, Relaxed);
+            hub.0.flow.written_bytes.fetch_add(bytes, Relaxed);
+            self.written = Instant::now();
+        }
+        messages > 0
+    }
+
+    /// Reads one message. `Ready(None)`: there was one.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        // Whoever does not read the replies is not heard before it does.
+        let bounds = self.client.hub().bounds();
+        if self.held.is_some() && self.client.connection.outbox().bytes() > bounds.bytes / 2 {
+            return Poll::Pending;
+        }
+        match ready!(futures_core::Stream::poll_next(
+            Pin::new(&mut self.socket),
+            cx
+        )) {
+            Some(Ok(message)) => {
+                self.received(&message);
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => Poll::Ready(Some(End::Failed(error))),
+            None => Poll::Ready(Some(End::Closed)),
+        }
+    }
+
+    fn received(&mut self, message: &Message) {
+        let hub = self.client.hub.clone();
+        let flow = &hub.0.flow;
+        flow.received.fetch_add(1, Relaxed);
+        flow.received_bytes.fetch_add(message.len() as u64, Relaxed);
+        self.client
+            .connection
+            .last_active
+            .store(unix_millis(SystemTime::now()), Relaxed);
+        let text = message.as_bytes();
+        if self.wire == Wire::V1 {
+            self.incoming(self.wire.parse(text));
+        } else {
+            for incoming in self.wire.parse_all(text) {
+                self.incoming(incoming);
+            }
+        }
+    }
+
+    fn incoming(&mut self, incoming: Result<Incoming, BadInput>) {
+        let counters = self.client.hub.clone();
+        let counters = &counters.0.counters;
+        if let Err(wait) = self.bucket.take() {
+            counters.refused_messages.fetch_add(1, Relaxed);
+            self.refused += 1;
+            if self.refused > self.bucket.burst {
+                self.client.connection.close(close::TOO_MANY_REQUESTS);
+                return;
+            }
+            let (event, id) = match incoming {
+                Ok(incoming) => (incoming.event, incoming.id),
+                Err(bad) => (bad.event.unwrap_or_default(), bad.id),
+            };
+            let request = Request::new(Arc::from(event), id, None);
+            self.answer(
+                &request,
+                Err(Refusal::of(ErrorCode::TooManyRequests).retry_after(wait)),
+            );
+            return;
+        }
+        self.refused = 0;
+        let incoming = match incoming {
+            Ok(incoming) => incoming,
+            Err(bad) => {
+                counters.bad_messages.fetch_add(1, Relaxed);
+                let event = bad.event.as_deref().unwrap_or_default();
+                let request = Request::new(Arc::from(event), bad.id, None);
+                self.answer(
+                    &request,
+                    Err(Refusal::of(bad.code()).saying(bad.to_string())),
+                );
+                return;
+            }
+        };
+        if incoming.is_heartbeat() {
+            return;
+        }
+        let tag = incoming.ch.map(Arc::from);
+        let request = Request::new(Arc::from(incoming.event), incoming.id, incoming.data);
+        // A heartbeat never waits behind a handler.
+        if [event::V1_PING, event::PING].contains(&request.event()) {
+            self.answer(&request, Ok(None));
+            return;
+        }
+        if self.inbox.len() >= self.client.hub().config().max_inbox {
+            counters.refused_messages.fetch_add(1, Relaxed);
+            self.answer(
+                &request,
+                Err(Refusal::of(ErrorCode::TooManyRequests)
+                    .saying("too many requests wait for their turn")),
+            );
+            return;
+        }
+        self.inbox.push_back(Job { request, tag });
+    }
+
+    fn answer(&self, request: &Request, answer: Answer) {
+        let close = answer
+            .as_ref()
+            .err()
+            .and_then(|refusal| refusal.close().cloned());
+        if let Some(frame) = self.client.hub().answer_frame(self.wire, request, answer) {
+            let bounds = self.client.hub().bounds();
+            if self.client.connection.reply(frame, bounds) == Offered::Queued {
+                self.client.hub().0.flow.queued.fetch_add(1, Relaxed);
+            }
+        }
+        if let Some(close) = close {
+            self.client.connection.close(close);
+        }
+    }
+
+    /// Goes on with the event that is being handled, or begins with the next; whether anything has ended or begun.
+    fn poll_handler(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        loop {
+            if let Some(running) = &mut self.running {
+                let Poll::Ready(answer) = running.future.as_mut().poll(cx) else {
+                    return progress;
+                };
+                if let Some(running) = self.running.take() {
+                    self.answer(&running.request, answer);
+                }
+                progress = true;
+            }
+            let Some(job) = self.inbox.pop_front() else {
+                if progress && self.inbox.capacity() > 0 {
+                    self.inbox = VecDeque::new();
+                }
+                return progress;
+            };
+            let request = job.request.clone();
+            self.running = Some(Running {
+                future: handle(&self.client, job),
+                request,
+            });
+        }
+    }
+
+    /// `Ready(None)`: the timer went off and nothing has ended.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let identity = self.client.connection.identity();
+        if identity.expires_at != self.expires.map(|(time, _)| time) {
+            self.expires = identity.expires_at.map(|time| {
+                let left = time.duration_since(SystemTime::now()).unwrap_or_default();
+                (time, Instant::now() + left)
+            });
+        }
+        let heartbeat = (self.wire == Wire::V2)
+            .then(|| self.written + self.client.hub().config().heartbeat_interval);
+        let expires = self.expires.map(|(_, at)| at);
+        let Some(due) = [heartbeat, expires].into_iter().flatten().min() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        // A heartbeat that was put off is looked at when its old time has come: that costs no timer for each message.
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        ready!(timer.as_mut().poll(cx));
+        let now = Instant::now();
+        if expires.is_some_and(|at| at <= now) {
+            return Poll::Ready(Some(End::Closing(close::EXPIRED)));
+        }
+        if heartbeat.is_some_and(|at| at <= now) {
+            self.written = now;
+            let frame = Frame::text(self.wire, HEARTBEAT, &self.client.hub().0.budget);
+            self.client
+                .connection
+                .reply(frame, self.client.hub().bounds());
+        } else {
+            timer.as_mut().reset(due);
+        }
+        Poll::Ready(None)
+    }
+
+    /// What is left: the socket, and the events that were received and not handled.
+    fn finish(self) -> (WebSocket, Option<impl Future<Output = ()> + Send + 'static>) {
+        if self.held.is_some() {
+            self.client.hub().0.flow.discarded.fetch_add(1, Relaxed);
+        }
+        let Self {
+            client,
+            socket,
+            inbox,
+            running,
+            ..
+        } = self;
+        let unfinished = (running.is_some() || !inbox.is_empty()).then_some(async move {
+            if let Some(running) = running {
+                let _ = running.future.await;
+            }
+            for job in inbox {
+                let _ = handle(&client, job).await;
+            }
+        });
+        (socket, unfinished)
+    }
+}
+
+/// The future that handles an event.
+fn handle(client: &Client, job: Job) -> BoxFuture<Answer> {
+    let Job { request, tag } = job;
+    let hub = client.hub().clone();
+    let client = client.clone();
+    Box::pin(async move {
+        let limit = hub.0.config.handler_timeout;
+        let work = async {
+            let _permit = hub.0.permits.acquire().await;
+            match built_in(&client, &request, tag).await {
+                Some(answer) => answer,
+                None => dispatch(&client, request).await,
+            }
+        };
+        match timeout(limit, guarded(work)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Panicked)) => {
+                hub.0.counters.handler_panics.fetch_add(1, Relaxed);
+                Err(Refusal::of(ErrorCode::Internal))
+            }
+            Err(_) => {
+                hub.0.counters.handler_timeouts.fetch_add(1, Relaxed);
+                Err(Refusal::of(ErrorCode::Timeout))
+            }
+        }
+    })
+}
