@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::{
     config::key::{Item, Key, Kind, Zero},
     hooks::settings::{self as hooks, Settings as Hooks},
+    outgoing::settings::{self as outgoing, Settings as Outgoing},
     setting::Secret,
     webhooks::settings::{self as webhooks, Settings as Webhooks},
 };
@@ -90,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) hooks: Hooks,
     /// A backend that is told.
     pub(crate) webhooks: Webhooks,
+    /// Requests to other servers.
+    pub(crate) outgoing: Outgoing,
     /// The HTTP API.
     pub(crate) api: Api,
     /// The admin page.
@@ -146,6 +149,11 @@ pub(crate) const SECTIONS: &[Section] = &[
         "webhooks",
         "Webhooks: a backend is told who comes and goes, in order, signed, in batches, again after failures.",
         webhooks::KEYS,
+    ),
+    written(
+        "outgoing",
+        "Requests to other servers: hooks, webhooks and key sets share one HTTP client.",
+        outgoing::KEYS,
     ),
     Api::SECTION,
     ApiKey::SECTION,
