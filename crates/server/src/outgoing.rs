@@ -37,8 +37,9 @@ use self::{
     transport::{Connector, certificates},
 };
 
-/// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long an unused connection is kept: less than the 5 s after which Node's servers close it, since a request that
+/// meets a closing connection may or may not have arrived.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// Most bytes of an answer's head.
 const HEAD: usize = 64 * 1024;

@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     /// Requests that may wait for their turn; more fail at once, 0 to 1000000. Default 1024.
     #[serde(deserialize_with = "between::<_, 0, 1_000_000>")]
     pub(crate) max_waiting: usize,
-    /// Unused connections that are kept for the next request, for each server, for 30 s. Default 32.
+    /// Unused connections that are kept for the next request, for each server, for 4 s. Default 32.
     #[serde(deserialize_with = "between::<_, 0, 65_536>")]
     pub(crate) max_idle_per_host: usize,
     /// A PEM file with certificates that are trusted beside the operating system's. Default: none.
@@ -62,7 +62,7 @@ pub(crate) const KEYS: &[Key] = &[
         "outgoing.max_idle_per_host",
         Kind::Count(0, 65_536),
         "32",
-        "Unused connections that are kept for the next request, for each server, for 30 s.",
+        "Unused connections that are kept for the next request, for each server, for 4 s.",
     ),
     key(
         "outgoing.trusted_certificates",
