@@ -36,6 +36,20 @@ pub enum LoginPolicy {
     Platform,
 }
 
+/// Which clients may publish to a tag themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PublishRule {
+    /// Those whose permissions say so.
+    #[default]
+    Permitted,
+    /// Those, and all members.
+    Members,
+    /// None; the server alone.
+    Nobody,
+}
+
 /// How the tags with a certain name behave. The first rule that matches a tag is the tag's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -46,6 +60,8 @@ pub struct TagRule {
     pub overflow: Option<Overflow>,
     /// Whether members may ask who else is there. Default `true`.
     pub presence: bool,
+    /// Which clients may publish to the tag themselves. Default [`PublishRule::Permitted`].
+    pub publish: PublishRule,
     /// Whether members are told who joins and leaves, at most once in [`HubConfig::notice_interval`]. Default `false`.
     pub notices: bool,
 }
@@ -58,6 +74,7 @@ impl TagRule {
             pattern: pattern.into(),
             overflow: None,
             presence: true,
+            publish: PublishRule::Permitted,
             notices: false,
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, broadcast};
 
 use crate::{
     code::{CloseReason, close},
-    config::{HubConfig, Overflow},
+    config::{HubConfig, Overflow, PublishRule},
     id::ConnectionId,
     identity::Identity,
     json::{BadJson, Json},
@@ -48,7 +48,8 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub struct Hub(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) config: HubConfig,
+    config: RwLock<Arc<HubConfig>>,
+    pub(crate) max_handlers: usize,
     pub(crate) registry: Registry,
     pub(crate) budget: Arc<Budget>,
     pub(crate) flow: Flow,
@@ -271,14 +272,27 @@ impl Hub {
             notices: crate::notice::Notices::default(),
             draining: AtomicBool::new(false),
             shedding: std::sync::Mutex::default(),
-            config,
+            max_handlers: config.max_handlers,
+            config: RwLock::new(Arc::new(config)),
         }))
     }
 
     /// Its bounds and policies.
     #[must_use]
-    pub fn config(&self) -> &HubConfig {
-        &self.0.config
+    pub fn config(&self) -> Arc<HubConfig> {
+        let config = self.0.config.read();
+        config.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives it other bounds and policies, for what happens from now on. How many handlers run at the same time stays,
+    /// and a tag that has members stays as it is.
+    pub fn reconfigure(&self, config: HubConfig) {
+        self.0.budget.set_limit(config.memory_budget);
+        *self
+            .0
+            .config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
     /// Everybody.
@@ -349,32 +363,35 @@ impl Hub {
     }
 
     pub(crate) fn bounds(&self) -> Bounds {
+        let config = self.config();
         Bounds {
-            bytes: self.0.config.max_outbox_bytes,
-            messages: self.0.config.max_outbox_messages,
+            bytes: config.max_outbox_bytes,
+            messages: config.max_outbox_messages,
         }
     }
 
     /// How a tag of this name behaves.
     pub(crate) fn manner(&self, tag: &str) -> Manner {
-        let config = &self.0.config;
+        let config = self.config();
         match config.rule(tag) {
             Some(rule) => Manner {
                 overflow: rule.overflow.unwrap_or(config.overflow),
                 presence: rule.presence,
                 notices: rule.notices,
+                publish: rule.publish,
             },
             None => Manner {
                 overflow: config.overflow,
                 presence: true,
                 notices: false,
+                publish: PublishRule::Permitted,
             },
         }
     }
 
     /// Whether a name can be one of a tag, an event or a user.
     pub(crate) fn is_name(&self, name: &str) -> bool {
-        !name.is_empty() && name.len() <= self.0.config.max_name_length
+        !name.is_empty() && name.len() <= self.config().max_name_length
     }
 
     /// Puts a message into the queues of all that it is for.
@@ -393,6 +410,7 @@ impl Hub {
         inner.flow.published.fetch_add(1, Relaxed);
         let mut delivery = Delivery::default();
         let bounds = self.bounds();
+        let overflow = self.config().overflow;
         let budget = &inner.budget;
         let mut offer = |connection: &Arc<Connection>, frame: &Frame| {
             if message.except != Some(connection.id) {
@@ -402,15 +420,12 @@ impl Hub {
         match target {
             Target::Connection(id) => {
                 if let Some(connection) = inner.registry.get(*id) {
-                    offer(
-                        &connection,
-                        &message.frame(inner, None, inner.config.overflow),
-                    );
+                    offer(&connection, &message.frame(inner, None, overflow));
                 }
             }
             Target::User(user) => {
                 if let Some(group) = inner.registry.users.get(user) {
-                    let frame = message.frame(inner, None, inner.config.overflow);
+                    let frame = message.frame(inner, None, overflow);
                     let state = group.state();
                     state
                         .members
@@ -431,7 +446,7 @@ impl Hub {
                 }
             }
             Target::All => {
-                let frame = message.frame(inner, None, inner.config.overflow);
+                let frame = message.frame(inner, None, overflow);
                 inner.registry.each(|connection| offer(connection, &frame));
             }
         }
@@ -580,7 +595,7 @@ impl Audience {
     #[expect(clippy::unused_async, reason = "a network broker will wait here")]
     pub async fn send_json(&self, event: &str, data: Option<Json>) -> Result<Delivery, SendError> {
         // The tag without a name is one, as it is in hotgo.
-        let longest = self.hub.0.config.max_name_length;
+        let longest = self.hub.config().max_name_length;
         if !self.hub.is_name(event) || self.target.name().is_some_and(|name| name.len() > longest) {
             return Err(SendError::Name);
         }

@@ -40,7 +40,7 @@ impl Hub {
         if inner.draining.load(Relaxed) {
             return Err(closing(close::RESTART));
         }
-        if !inner.registry.reserve(inner.config.max_connections) {
+        if !inner.registry.reserve(self.config().max_connections) {
             inner.counters.refused_connections.fetch_add(1, Relaxed);
             return Err(closing(close::TRY_AGAIN_LATER));
         }
@@ -87,7 +87,7 @@ impl Hub {
         identity: &Identity,
         members: &Members,
     ) -> Result<Vec<Arc<Connection>>, Refusal> {
-        let config = &self.0.config;
+        let config = self.config();
         let older: Vec<Arc<Connection>> = match config.login {
             LoginPolicy::All => Vec::new(),
             LoginPolicy::Oldest if members.values().any(|member| !member.is_closing()) => {
@@ -150,7 +150,7 @@ impl Hub {
         client: &Client,
         tag: &Arc<str>,
     ) -> Result<Option<Position>, Refusal> {
-        if tag.len() > self.0.config.max_name_length {
+        if tag.len() > self.config().max_name_length {
             return Err(Refusal::bad_request("the name of the tag is too long"));
         }
         let inner = &*self.0;
@@ -158,7 +158,7 @@ impl Hub {
         let joined = inner.registry.join(
             &client.connection,
             tag,
-            inner.config.max_tags_per_connection,
+            self.config().max_tags_per_connection,
             |tag| self.manner(tag),
             |group, state, first| {
                 position = Some(place(group, state));
@@ -229,7 +229,7 @@ impl Hub {
         };
         let hub = self.clone();
         runtime.spawn(async move {
-            sleep(hub.0.config.notice_interval).await;
+            sleep(hub.config().notice_interval).await;
             hub.tell_notices();
         });
     }

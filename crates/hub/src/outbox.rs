@@ -44,6 +44,10 @@ impl Budget {
         self.limit.load(Relaxed)
     }
 
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
+    }
+
     /// Whether `more` bytes would be too many.
     pub(crate) fn is_short(&self, more: usize) -> bool {
         self.used().saturating_add(more) > self.limit()

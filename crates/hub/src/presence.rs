@@ -245,7 +245,6 @@ impl Hub {
             memory_used: inner.budget.used(),
             memory_limit: inner.budget.limit(),
             handlers_running: inner
-                .config
                 .max_handlers
                 .saturating_sub(inner.permits.available_permits()),
             accepted: read(&counters.accepted),

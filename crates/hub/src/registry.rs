@@ -14,7 +14,7 @@ use std::{
 
 use crate::{
     code::CloseReason,
-    config::Overflow,
+    config::{Overflow, PublishRule},
     id::ConnectionId,
     identity::Identity,
     outbox::{Bounds, Budget, Frame, Offered, Outbox},
@@ -205,6 +205,7 @@ pub(crate) struct Manner {
     pub(crate) overflow: Overflow,
     pub(crate) presence: bool,
     pub(crate) notices: bool,
+    pub(crate) publish: PublishRule,
 }
 
 #[derive(Debug, Default)]

@@ -160,7 +160,7 @@ impl Hub {
         if wire == Wire::V1 {
             return Err(close::INVALID_TOKEN);
         }
-        let limit = self.0.config.authentication_timeout;
+        let limit = self.config().authentication_timeout;
         timeout(limit, async {
             let Ok(Some(message)) = socket.recv().await else {
                 return Err(close::CONNECTION_CLOSED);
@@ -192,7 +192,7 @@ impl Hub {
     async fn let_in(&self, client: &Client) -> Result<(), Refusal> {
         if let Some(connect) = self.gates(|gates| gates.connect.clone()) {
             let decided = timeout(
-                self.0.config.handler_timeout,
+                self.config().handler_timeout,
                 guarded(connect(client.clone())),
             )
             .await;
@@ -224,7 +224,7 @@ impl Registered {
         }
         if let Some(disconnect) = hub.gates(|gates| gates.disconnect.clone()) {
             let told = guarded(disconnect(client.clone(), cause.clone()));
-            match timeout(hub.0.config.handler_timeout, told).await {
+            match timeout(hub.config().handler_timeout, told).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Panicked)) => {
                     hub.0.counters.handler_panics.fetch_add(1, Relaxed);

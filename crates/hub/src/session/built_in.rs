@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     code::{ErrorCode, event},
-    config::Overflow,
-    hub::{Answer, Client, Next, Outgoing, Publication, Request},
+    config::PublishRule,
+    hub::{Answer, Client, Next, Publication, Request},
     json::Json,
     notice::Member,
     refusal::Refusal,
-    target::Target,
     wire::Wire,
 };
 
@@ -176,11 +175,15 @@ async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> An
             "the name of the event or of the channel cannot be used",
         ));
     }
-    if !identity
-        .permissions
-        .publish
-        .allow(&tag, identity.user.as_deref())
-    {
+    let user = identity.user.as_deref();
+    let allowed = match hub.manner(&tag).publish {
+        PublishRule::Nobody => false,
+        PublishRule::Permitted => identity.permissions.publish.allow(&tag, user),
+        PublishRule::Members => {
+            client.connection.has_tag(&tag) || identity.permissions.publish.allow(&tag, user)
+        }
+    };
+    if !allowed {
         hub.0.counters.denied.fetch_add(1, Relaxed);
         return Err(Refusal::denied("nothing may be published to the channel"));
     }
@@ -188,12 +191,13 @@ async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> An
     if let Some(decide) = hub.gates(|gates| gates.publish.clone()) {
         publication = decide(client.clone(), publication).await?;
     }
-    let mut message = Outgoing::new(&publication.event, publication.data);
-    if data.key.is_some() {
-        message.overflow = Some(Overflow::Latest);
-        message.key = data.key;
+    let mut audience = hub.tag(publication.tag);
+    if let Some(key) = data.key {
+        audience = audience.latest(key);
     }
-    let delivery = hub.deliver(&Target::Tag(publication.tag), &message)?;
+    let delivery = audience
+        .send_json(&publication.event, publication.data)
+        .await?;
     Ok(Json::of(&delivery).ok())
 }
 

@@ -394,7 +394,7 @@ fn handle(client: &Client, job: Job) -> BoxFuture<Answer> {
     let hub = client.hub().clone();
     let client = client.clone();
     Box::pin(async move {
-        let limit = hub.0.config.handler_timeout;
+        let limit = hub.config().handler_timeout;
         let work = async {
             let _permit = hub.0.permits.acquire().await;
             match built_in(&client, &request, tag).await {

@@ -22,7 +22,7 @@ use crate::{
 impl Hub {
     pub(super) fn welcome(&self, client: &Client) -> Welcome {
         let identity = client.identity();
-        let config = &self.0.config;
+        let config = self.config();
         Welcome {
             client: client.id(),
             session: identity.session.clone(),
@@ -95,8 +95,7 @@ impl Hub {
             || *reason == close::SHUTDOWN
             || *reason == close::TRY_AGAIN_LATER;
         if all_at_once {
-            self.0
-                .config
+            self.config()
                 .reconnect_spread
                 .mul_f64(rand::random::<f64>())
         } else {
