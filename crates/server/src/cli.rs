@@ -4,6 +4,7 @@ pub(crate) mod compression;
 pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod server;
+pub(crate) mod token;
 
 use std::{io, path::PathBuf};
 
@@ -14,7 +15,7 @@ use crate::{
     config::command as configuration,
     connect as client, echo,
     failure::{Exit, Failure, plain},
-    serve,
+    serve, token as tokens,
 };
 
 const STYLES: Styles = Styles::styled()
@@ -87,6 +88,8 @@ pub(crate) enum Command {
         after_help = "`antiphon config COMMAND --help` shows examples."
     )]
     Config(config::ConfigCommand),
+    /// Make and check tokens, secrets and keys
+    Token(token::TokenArgs),
     /// Print the completions for a shell
     #[command(
         after_help = "Example:\n  antiphon completions bash > ~/.local/share/bash-completion/completions/antiphon"
@@ -134,6 +137,7 @@ impl Command {
             Self::Echo(args) => echo::run(&args),
             Self::Connect(args) => client::run(&args),
             Self::Config(command) => configuration::run(&command),
+            Self::Token(args) => tokens::run(&args),
         }
     }
 }

@@ -3,6 +3,8 @@
 // The comments on options are what `--help` prints: plain text for a terminal, not links for a page.
 #![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 
+#[allow(dead_code, reason = "read by the rooms of the realtime server")]
+mod auth;
 mod cli;
 mod command;
 #[allow(dead_code, reason = "read by the rooms of the realtime server")]
@@ -23,6 +25,7 @@ mod serve;
 #[allow(dead_code, reason = "read by the rooms of the realtime server")]
 mod setting;
 mod tls;
+mod token;
 mod value;
 mod watch;
 #[allow(dead_code, reason = "called by the realtime server")]

@@ -16,6 +16,7 @@ pub(crate) fn antiphon(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Com
     command.args(args);
     for name in [
         "ANTIPHON_CONFIG",
+        "ANTIPHON_AUTH_SECRET",
         "ANTIPHON_LISTEN",
         "ANTIPHON_LOG",
         "ANTIPHON_TLS_CERT",
