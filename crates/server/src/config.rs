@@ -1,8 +1,10 @@
 //! The configuration of the realtime server: a TOML file below the environment below the command line.
 
+pub(crate) mod auth;
 pub(crate) mod command;
 pub(crate) mod disk;
 pub(crate) mod file;
+pub(crate) mod hub;
 pub(crate) mod judge;
 pub(crate) mod key;
 pub(crate) mod load;

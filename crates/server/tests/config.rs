@@ -55,6 +55,29 @@ fn a_new_file_is_complete_private_and_good() {
 }
 
 #[test]
+fn every_new_file_has_secrets_of_its_own() {
+    let (a, b) = (Scratch::new("a.toml", b""), Scratch::new("b.toml", b""));
+    for file in [&a, &b] {
+        let outcome = run(["config", "init", file.path(), "--force"], b"");
+        assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    }
+    let secret = |file: &Scratch| -> String {
+        let text = std::fs::read_to_string(&file.0).expect("it is there");
+        let line = text.lines().find(|line| line.starts_with("secret = "));
+        line.expect("a secret is set").to_owned()
+    };
+    assert_ne!(secret(&a), secret(&b));
+    let hidden = run(["config", "print", "--config", a.path()], b"");
+    assert!(
+        hidden.stdout.contains("secret = \"***\""),
+        "{}",
+        hidden.stdout
+    );
+    let bare = secret(&a).replace("secret = ", "").replace('"', "");
+    assert!(!hidden.stdout.contains(&bare));
+}
+
+#[test]
 fn every_problem_has_its_line_and_the_exit_code_is_1() {
     let file = Scratch::new(
         "bad.toml",

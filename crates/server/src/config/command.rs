@@ -136,7 +136,8 @@ fn print(args: &SourceArgs, defaults: bool, as_json: bool) -> Result<(), Failure
 }
 
 fn init(path: &Path, force: bool) -> Result<(), Failure> {
-    let text = template::file(&[]);
+    let secret = format!("\"{}\"", random()?);
+    let text = template::file(&[("auth.mode", "\"jwt\""), ("auth.secret", &secret)]);
     let failed = |error: &io::Error| {
         if error.kind() == io::ErrorKind::AlreadyExists {
             return Failure::new(

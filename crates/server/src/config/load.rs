@@ -9,15 +9,18 @@ use std::{
 
 use serde_json::{Map, Value};
 
-use crate::config::{
-    disk::{open_to_others, read},
-    file::{self, Leaf, Said},
-    judge,
-    key::{Key, Kind},
-    problem::{Place, Problem},
-    rules,
-    schema::Config,
-    table,
+use crate::{
+    auth::settings::SECRET_VARIABLE,
+    config::{
+        disk::{open_to_others, read},
+        file::{self, Leaf, Said},
+        judge,
+        key::{Key, Kind},
+        problem::{Place, Problem},
+        rules,
+        schema::Config,
+        table,
+    },
 };
 
 /// The variable that names the file.
@@ -137,8 +140,12 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Problems> {
             continue;
         };
         // A single underscore is of a name: ANTIPHON_LISTEN and its kind are options, not keys.
-        if path.contains("__") {
-            let path = path.to_ascii_lowercase().replace("__", ".");
+        if path.contains("__") || name == SECRET_VARIABLE {
+            let path = if name == SECRET_VARIABLE {
+                "auth.secret".to_owned()
+            } else {
+                path.to_ascii_lowercase().replace("__", ".")
+            };
             one(
                 &mut said,
                 &path,
@@ -419,7 +426,7 @@ static TAGS: Key = Key {
     kind: Kind::Tables,
     default: "[]",
     about: "",
-    live: true,
+    live: false,
 };
 
 /// Compares the configuration that runs with one that has been read again.

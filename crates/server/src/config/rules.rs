@@ -7,9 +7,11 @@ use std::{
     path::Path,
 };
 
+use jsonwebtoken::AlgorithmFamily;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    auth::settings::{AuthSettings, Mode},
     config::{
         disk::open_to_others,
         file::Said,
@@ -24,6 +26,9 @@ use crate::{
 /// The shortest token of admin and metrics.
 const MIN_TOKEN: usize = 16;
 
+/// The shortest key of HS256 and its kind.
+const MIN_SECRET: usize = 32;
+
 /// SHA-256 of nothing: the hash of an empty key.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -37,6 +42,7 @@ pub(crate) fn check(config: &Config, said: &Said) -> Vec<(bool, Problem)> {
     rules.tls(config);
     rules.sizes(config);
     rules.tags(config);
+    rules.auth(&config.auth);
     rules.api_keys(&config.api.keys);
     rules.tokens(config);
     rules.addresses(config);
@@ -201,6 +207,65 @@ impl Rules<'_> {
             if rule.pattern == "*" {
                 all = all.or(Some(index));
             }
+        }
+    }
+
+    /// What the room that reads the keys will refuse, as far as it can be told without them.
+    fn auth(&mut self, auth: &AuthSettings) {
+        if auth.mode == Mode::None {
+            return;
+        }
+        let algorithm = auth.algorithm;
+        let public = [
+            ("auth.public_key_file", auth.public_key_file.is_some()),
+            ("auth.jwks_file", auth.jwks_file.is_some()),
+            ("auth.jwks_url", auth.jwks_url.is_some()),
+        ];
+        let set: Vec<_> = public
+            .iter()
+            .filter(|(_, set)| *set)
+            .map(|(key, _)| *key)
+            .collect();
+        if algorithm.family() != AlgorithmFamily::Hmac {
+            if auth.secret.is_some() {
+                let what = format!("is set, and {algorithm:?} has no secret");
+                self.problem("auth.secret", what, "leave it out, or choose HS256");
+            }
+            if set.len() != 1 {
+                let what = format!(
+                    "is {algorithm:?} and needs one source of public keys, not {}",
+                    set.len()
+                );
+                let hint = "set one of auth.public_key_file, auth.jwks_file and auth.jwks_url";
+                self.problem("auth.algorithm", what, hint);
+            }
+            return;
+        }
+        for key in set {
+            let what = format!("is set, and {algorithm:?} has no public key");
+            self.problem(
+                key,
+                what,
+                "name the algorithm of the key, such as RS256, ES256 or EdDSA",
+            );
+        }
+        for (key, secret) in [
+            ("auth.secret", &auth.secret),
+            ("auth.previous_secret", &auth.previous_secret),
+        ] {
+            if secret
+                .as_ref()
+                .is_some_and(|secret| secret.expose().len() < MIN_SECRET)
+            {
+                let what = format!(
+                    "is shorter than {MIN_SECRET} bytes: whoever guesses it can be every user"
+                );
+                self.problem(key, what, "make one with: openssl rand -hex 32");
+            }
+        }
+        if auth.secret.is_none() {
+            let what = format!("needs auth.secret for {algorithm:?}: there is none by default");
+            self.problem("auth.mode", what, "make one with: openssl rand -hex 32");
         }
     }
 

@@ -5,11 +5,18 @@
 
 use std::time::Duration;
 
-use antiphon_hub::permission::{Patterns, Permissions};
+use antiphon_hub::{
+    config::{LoginPolicy, Overflow},
+    permission::{Patterns, Permissions},
+};
 use serde::Deserialize;
 
 use crate::{
-    config::key::{Item, Key, Kind, Zero},
+    auth::settings::AuthSettings,
+    config::{
+        auth,
+        key::{Item, Key, Kind, Zero},
+    },
     hooks::settings::{self as hooks, Settings as Hooks},
     outgoing::settings::{self as outgoing, Settings as Outgoing},
     setting::Secret,
@@ -87,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) permissions: PermissionSettings,
     /// Users who log in more than once.
     pub(crate) login: Login,
+    /// How clients say who they are.
+    pub(crate) auth: AuthSettings,
     /// A backend that decides.
     pub(crate) hooks: Hooks,
     /// A backend that is told.
@@ -120,6 +129,12 @@ pub(crate) const SECTIONS: &[Section] = &[
     PermissionSettings::SECTION,
     ANONYMOUS,
     Login::SECTION,
+    written("auth", "How clients say who they are.", auth::KEYS),
+    written(
+        "auth.sessions",
+        "Sessions of the mode \"hotgo\".",
+        auth::SESSIONS,
+    ),
     written(
         "hooks",
         "Hooks: a backend in any language decides, over HTTP. Each is off until it has a URL.",
@@ -200,6 +215,9 @@ section! {
         /// Time in which connections are closed after a signal to stop; what is left then is dropped.
         #[serde(with = "crate::setting::time")]
         drain: Duration = Duration::from_secs(30), Kind::Time(Zero::Allowed), "\"30s\"", live;
+        /// Clients of a server that stops are told to wait a random time up to this before they connect again.
+        #[serde(with = "crate::setting::time")]
+        reconnect_spread: Duration = Duration::from_secs(5), Kind::Time(Zero::Allowed), "\"5s\"";
         /// Serve the pages of `antiphon serve --dev`.
         dev_pages: bool = false, Kind::Switch, "false";
         /// Folder of files to serve at /.
@@ -235,6 +253,9 @@ section! {
         /// Time for any byte after that ping.
         #[serde(with = "crate::setting::time")]
         pong_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
+        /// Silence after which a client of antiphon.v2.json is sent a heartbeat that its script can see.
+        #[serde(with = "crate::setting::time")]
+        heartbeat_interval: Duration = Duration::from_secs(25), Kind::Time(Zero::Refused), "\"25s\"";
         /// Time in which a peer takes no byte of what is queued, before the connection is dropped.
         #[serde(with = "crate::setting::time")]
         write_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
@@ -251,26 +272,29 @@ section! {
     Limits at "limits" {
         /// Time for a client to authenticate after connecting, where it has to.
         #[serde(with = "crate::setting::time")]
-        authentication_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"", live;
+        authentication_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
         /// Most connections of one user.
-        connections_per_user: usize = 64, Kind::Count(1, u64::MAX), "64", live;
+        connections_per_user: usize = 64, Kind::Count(1, u64::MAX), "64";
         /// Most tags that a connection is in.
-        tags_per_connection: usize = 128, Kind::Count(0, u64::MAX), "128", live;
+        tags_per_connection: usize = 128, Kind::Count(0, u64::MAX), "128";
         /// Longest name of a tag or an event, in bytes.
-        tag_length: usize = 255, Kind::Count(1, 65_535), "255", live;
+        tag_length: usize = 255, Kind::Count(1, 65_535), "255";
         /// Messages of a client in a second, in the long run.
-        message_rate: u32 = 100, Kind::Count(1, 1_000_000), "100", live;
+        message_rate: u32 = 100, Kind::Count(1, 1_000_000), "100";
         /// Messages of a client at once.
-        message_burst: u32 = 200, Kind::Count(1, 1_000_000), "200", live;
+        message_burst: u32 = 200, Kind::Count(1, 1_000_000), "200";
         /// Deepest nesting of a client's JSON.
-        json_depth: usize = 64, Kind::Count(1, 127), "64", live;
+        json_depth: usize = 64, Kind::Count(1, 127), "64";
         /// Most event handlers at a time, of all connections together.
         handlers: usize = 1024, Kind::Count(1, 1_000_000), "1024";
         /// Time for a handler; its request is then answered with code 113.
         #[serde(with = "crate::setting::time")]
-        handler_timeout: Duration = Duration::from_secs(30), Kind::Time(Zero::Refused), "\"30s\"", live;
+        handler_timeout: Duration = Duration::from_secs(30), Kind::Time(Zero::Refused), "\"30s\"";
         /// Messages of one connection that wait for its handlers; beyond it nothing more is read from it.
         inbox: usize = 256, Kind::Count(1, 65_536), "256";
+        /// How long joins and leaves of a tag are collected before its members are told; who comes back in time has not left.
+        #[serde(with = "crate::setting::time")]
+        notice_interval: Duration = Duration::from_millis(250), Kind::Time(Zero::Allowed), "\"250ms\"";
         /// Memory of all outboxes together; beyond it the largest are shed. "auto" is a quarter of the memory limit of the
         /// cgroup, or of the machine.
         memory_budget: MemoryBudget = MemoryBudget::Auto, Kind::AutoSize, "\"auto\"";
@@ -309,58 +333,29 @@ section! {
     Outbox at "outbox" {
         /// Most bytes that wait.
         #[serde(with = "crate::setting::size")]
-        max_bytes: usize = 1 << 20, Kind::Size(Zero::Refused), "\"1MiB\"", live;
+        max_bytes: usize = 1 << 20, Kind::Size(Zero::Refused), "\"1MiB\"";
         /// Most messages that wait.
-        max_messages: usize = 10_000, Kind::Count(1, u64::MAX), "10000", live;
+        max_messages: usize = 10_000, Kind::Count(1, u64::MAX), "10000";
         /// What happens when one more does not fit: the connection is closed with 3008; or the message is dropped and the
         /// client is told of the gap; or only the latest message of each tag is kept.
-        overflow: Overflow = Overflow::Disconnect, Kind::Choice(OVERFLOW), "\"disconnect\"", live;
+        overflow: Overflow = Overflow::Disconnect, Kind::Choice(OVERFLOW), "\"disconnect\"";
     }
 }
 
 const OVERFLOW: &[&str] = &["disconnect", "drop", "latest"];
 
-/// What happens to a message that does not fit into an outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Overflow {
-    /// The connection is closed with 3008.
-    Disconnect,
-    /// The message is dropped, and the client is told of the gap.
-    Drop,
-    /// Only the latest message of each tag is kept.
-    Latest,
-}
-
 section! {
     /// A rule for tags. The first rule whose pattern matches a tag's name holds; without one, the defaults.
     TagRule at "tags[]" {
         /// Names that the rule is for: `*` is any text.
-        pattern: String = String::new(), Kind::Text, "", live;
+        pattern: String = String::new(), Kind::Text, "";
         /// What happens when a message of the tag does not fit into an outbox; without it outbox.overflow.
-        overflow: Option<Overflow> = None, Kind::Choice(OVERFLOW), "", live;
+        overflow: Option<Overflow> = None, Kind::Choice(OVERFLOW), "";
         /// Whether clients may ask who is in it, if their permissions say so too.
-        presence: bool = true, Kind::Switch, "true", live;
+        presence: bool = true, Kind::Switch, "true";
         /// Whether its members are told who joins and leaves.
-        notices: bool = false, Kind::Switch, "false", live;
-        /// Joins and leaves of this long are told together; who comes back in time has not left.
-        #[serde(with = "crate::setting::time")]
-        notice_interval: Duration = Duration::from_millis(250), Kind::Time(Zero::Allowed), "\"250ms\"", live;
-        /// Which clients may publish to it: those whose permissions say so, also all of its members, or none.
-        publish: Publish = Publish::Permitted, Kind::Choice(&["permitted", "members", "nobody"]), "\"permitted\"", live;
+        notices: bool = false, Kind::Switch, "false";
     }
-}
-
-/// Which clients may publish to a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Publish {
-    /// Those whose permissions say so.
-    Permitted,
-    /// Those, and all that are in it.
-    Members,
-    /// None: only the server.
-    Nobody,
 }
 
 section! {
@@ -427,22 +422,8 @@ section! {
     Login at "login" {
         /// Which connections of a user stay when one more comes: all; the newest alone; the oldest alone; or the newest of
         /// each platform. Those that go are closed with 3511.
-        policy: LoginPolicy = LoginPolicy::All, Kind::Choice(&["all", "newest", "oldest", "platform"]), "\"all\"", live;
+        policy: LoginPolicy = LoginPolicy::All, Kind::Choice(&["all", "newest", "oldest", "platform"]), "\"all\"";
     }
-}
-
-/// Which connections of a user stay when one more comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LoginPolicy {
-    /// All of them.
-    All,
-    /// The newest: older ones are closed.
-    Newest,
-    /// The oldest: the new one is refused.
-    Oldest,
-    /// The newest of each platform.
-    Platform,
 }
 
 section! {
