@@ -39,6 +39,7 @@ impl Config {
                 made.overflow = rule.overflow;
                 made.presence = rule.presence;
                 made.notices = rule.notices;
+                made.publish = rule.publish;
                 made
             })
             .collect();

@@ -426,7 +426,7 @@ static TAGS: Key = Key {
     kind: Kind::Tables,
     default: "[]",
     about: "",
-    live: false,
+    live: true,
 };
 
 /// Compares the configuration that runs with one that has been read again.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use antiphon_hub::{
-    config::{LoginPolicy, Overflow},
+    config::{LoginPolicy, Overflow, PublishRule},
     permission::{Patterns, Permissions},
 };
 use serde::Deserialize;
@@ -217,7 +217,7 @@ section! {
         drain: Duration = Duration::from_secs(30), Kind::Time(Zero::Allowed), "\"30s\"", live;
         /// Clients of a server that stops are told to wait a random time up to this before they connect again.
         #[serde(with = "crate::setting::time")]
-        reconnect_spread: Duration = Duration::from_secs(5), Kind::Time(Zero::Allowed), "\"5s\"";
+        reconnect_spread: Duration = Duration::from_secs(5), Kind::Time(Zero::Allowed), "\"5s\"", live;
         /// Serve the pages of `antiphon serve --dev`.
         dev_pages: bool = false, Kind::Switch, "false";
         /// Folder of files to serve at /.
@@ -255,7 +255,7 @@ section! {
         pong_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
         /// Silence after which a client of antiphon.v2.json is sent a heartbeat that its script can see.
         #[serde(with = "crate::setting::time")]
-        heartbeat_interval: Duration = Duration::from_secs(25), Kind::Time(Zero::Refused), "\"25s\"";
+        heartbeat_interval: Duration = Duration::from_secs(25), Kind::Time(Zero::Refused), "\"25s\"", live;
         /// Time in which a peer takes no byte of what is queued, before the connection is dropped.
         #[serde(with = "crate::setting::time")]
         write_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
@@ -272,32 +272,32 @@ section! {
     Limits at "limits" {
         /// Time for a client to authenticate after connecting, where it has to.
         #[serde(with = "crate::setting::time")]
-        authentication_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
+        authentication_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"", live;
         /// Most connections of one user.
-        connections_per_user: usize = 64, Kind::Count(1, u64::MAX), "64";
+        connections_per_user: usize = 64, Kind::Count(1, u64::MAX), "64", live;
         /// Most tags that a connection is in.
-        tags_per_connection: usize = 128, Kind::Count(0, u64::MAX), "128";
+        tags_per_connection: usize = 128, Kind::Count(0, u64::MAX), "128", live;
         /// Longest name of a tag or an event, in bytes.
-        tag_length: usize = 255, Kind::Count(1, 65_535), "255";
+        tag_length: usize = 255, Kind::Count(1, 65_535), "255", live;
         /// Messages of a client in a second, in the long run.
-        message_rate: u32 = 100, Kind::Count(1, 1_000_000), "100";
+        message_rate: u32 = 100, Kind::Count(1, 1_000_000), "100", live;
         /// Messages of a client at once.
-        message_burst: u32 = 200, Kind::Count(1, 1_000_000), "200";
+        message_burst: u32 = 200, Kind::Count(1, 1_000_000), "200", live;
         /// Deepest nesting of a client's JSON.
-        json_depth: usize = 64, Kind::Count(1, 127), "64";
+        json_depth: usize = 64, Kind::Count(1, 127), "64", live;
         /// Most event handlers at a time, of all connections together.
         handlers: usize = 1024, Kind::Count(1, 1_000_000), "1024";
         /// Time for a handler; its request is then answered with code 113.
         #[serde(with = "crate::setting::time")]
-        handler_timeout: Duration = Duration::from_secs(30), Kind::Time(Zero::Refused), "\"30s\"";
+        handler_timeout: Duration = Duration::from_secs(30), Kind::Time(Zero::Refused), "\"30s\"", live;
         /// Messages of one connection that wait for its handlers; beyond it nothing more is read from it.
-        inbox: usize = 256, Kind::Count(1, 65_536), "256";
+        inbox: usize = 256, Kind::Count(1, 65_536), "256", live;
         /// How long joins and leaves of a tag are collected before its members are told; who comes back in time has not left.
         #[serde(with = "crate::setting::time")]
-        notice_interval: Duration = Duration::from_millis(250), Kind::Time(Zero::Allowed), "\"250ms\"";
+        notice_interval: Duration = Duration::from_millis(250), Kind::Time(Zero::Allowed), "\"250ms\"", live;
         /// Memory of all outboxes together; beyond it the largest are shed. "auto" is a quarter of the memory limit of the
         /// cgroup, or of the machine.
-        memory_budget: MemoryBudget = MemoryBudget::Auto, Kind::AutoSize, "\"auto\"";
+        memory_budget: MemoryBudget = MemoryBudget::Auto, Kind::AutoSize, "\"auto\"", live;
     }
 }
 
@@ -333,12 +333,12 @@ section! {
     Outbox at "outbox" {
         /// Most bytes that wait.
         #[serde(with = "crate::setting::size")]
-        max_bytes: usize = 1 << 20, Kind::Size(Zero::Refused), "\"1MiB\"";
+        max_bytes: usize = 1 << 20, Kind::Size(Zero::Refused), "\"1MiB\"", live;
         /// Most messages that wait.
-        max_messages: usize = 10_000, Kind::Count(1, u64::MAX), "10000";
+        max_messages: usize = 10_000, Kind::Count(1, u64::MAX), "10000", live;
         /// What happens when one more does not fit: the connection is closed with 3008; or the message is dropped and the
         /// client is told of the gap; or only the latest message of each tag is kept.
-        overflow: Overflow = Overflow::Disconnect, Kind::Choice(OVERFLOW), "\"disconnect\"";
+        overflow: Overflow = Overflow::Disconnect, Kind::Choice(OVERFLOW), "\"disconnect\"", live;
     }
 }
 
@@ -348,13 +348,15 @@ section! {
     /// A rule for tags. The first rule whose pattern matches a tag's name holds; without one, the defaults.
     TagRule at "tags[]" {
         /// Names that the rule is for: `*` is any text.
-        pattern: String = String::new(), Kind::Text, "";
+        pattern: String = String::new(), Kind::Text, "", live;
         /// What happens when a message of the tag does not fit into an outbox; without it outbox.overflow.
-        overflow: Option<Overflow> = None, Kind::Choice(OVERFLOW), "";
+        overflow: Option<Overflow> = None, Kind::Choice(OVERFLOW), "", live;
         /// Whether clients may ask who is in it, if their permissions say so too.
-        presence: bool = true, Kind::Switch, "true";
+        presence: bool = true, Kind::Switch, "true", live;
         /// Whether its members are told who joins and leaves.
-        notices: bool = false, Kind::Switch, "false";
+        notices: bool = false, Kind::Switch, "false", live;
+        /// Which clients may publish to it: those whose permissions say so, also all of its members, or none.
+        publish: PublishRule = PublishRule::Permitted, Kind::Choice(&["permitted", "members", "nobody"]), "\"permitted\"", live;
     }
 }
 
@@ -422,7 +424,7 @@ section! {
     Login at "login" {
         /// Which connections of a user stay when one more comes: all; the newest alone; the oldest alone; or the newest of
         /// each platform. Those that go are closed with 3511.
-        policy: LoginPolicy = LoginPolicy::All, Kind::Choice(&["all", "newest", "oldest", "platform"]), "\"all\"";
+        policy: LoginPolicy = LoginPolicy::All, Kind::Choice(&["all", "newest", "oldest", "platform"]), "\"all\"", live;
     }
 }
 

@@ -655,8 +655,8 @@ fn a_reload_tells_what_is_applied_and_what_waits() {
     assert_eq!(
         changes(&old, &new),
         Changes {
-            applied: vec!["server.drain"],
-            restart: vec!["server.listen", "outbox.max_messages", "tags"],
+            applied: vec!["server.drain", "outbox.max_messages", "tags"],
+            restart: vec!["server.listen"],
         }
     );
     // A default that is written down is no change.
