@@ -11,7 +11,9 @@ use tokio::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Running,
-    /// Nothing new is accepted; what is open is asked to end.
+    /// Nothing new is accepted; what is open stays.
+    Refusing,
+    /// What is open is asked to end.
     Draining,
     /// What is still open is dropped.
     Aborting,

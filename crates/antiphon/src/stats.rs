@@ -33,6 +33,8 @@ pub struct Stats {
     pub tls_failures: u64,
     /// HTTP connections that were closed because nothing happened on them.
     pub idle_timeouts: u64,
+    /// Connections that had to wait because of `max_accept_rate`.
+    pub delayed_accepts: u64,
     /// Errors of accepting itself.
     pub accept_errors: u64,
     /// Socket handlers that ended with an error.
@@ -56,6 +58,7 @@ pub(crate) struct Counters {
     pub(crate) handshake_timeouts: AtomicU64,
     pub(crate) tls_failures: AtomicU64,
     pub(crate) idle_timeouts: AtomicU64,
+    pub(crate) delayed_accepts: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
     pub(crate) handler_errors: AtomicU64,
     pub(crate) handler_panics: AtomicU64,
@@ -77,6 +80,7 @@ impl Counters {
             handshake_timeouts: read(&self.handshake_timeouts),
             tls_failures: read(&self.tls_failures),
             idle_timeouts: read(&self.idle_timeouts),
+            delayed_accepts: read(&self.delayed_accepts),
             accept_errors: read(&self.accept_errors),
             handler_errors: read(&self.handler_errors),
             handler_panics: read(&self.handler_panics),

@@ -748,6 +748,31 @@ impl Client {
         self.connection.tags()
     }
 
+    /// What was [attached](crate::session::Hello::attachment) to the connection, if it is of this type.
+    #[must_use]
+    pub fn attachment<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.connection.attachment.as_deref()?.downcast_ref()
+    }
+
+    /// Says who the client is, now that more is known: for [`Hub::on_connect`], and for a new login of the same user.
+    ///
+    /// # Errors
+    ///
+    /// The connection is another user's, who is online already; nothing has changed.
+    pub fn identify(&self, identity: Identity) -> Result<(), Refusal> {
+        let registered = self.hub.0.registry.get(self.id()).is_some();
+        if registered && identity.user != self.user() {
+            return Err(Refusal::denied("the login is another user's"));
+        }
+        self.connection.set_identity(Arc::new(identity));
+        Ok(())
+    }
+
+    /// Has this sent with the welcome, as `data` of `$connected`; in [`Hub::on_connect`]. The first one counts.
+    pub fn greet(&self, data: Json) {
+        let _ = self.connection.greeting.set(Box::new(data));
+    }
+
     /// Whether it is connected and not being closed.
     #[must_use]
     pub fn is_open(&self) -> bool {

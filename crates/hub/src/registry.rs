@@ -1,12 +1,13 @@
 //! Who is connected: by id, by user, by tag. Every index holds exactly the live connections.
 
 use std::{
+    any::Any,
     collections::{HashMap, hash_map::Entry},
     fmt,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState},
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::SystemTime,
@@ -17,6 +18,7 @@ use crate::{
     config::{Overflow, PublishRule},
     id::ConnectionId,
     identity::Identity,
+    json::Json,
     outbox::{Bounds, Budget, Frame, Offered, Outbox},
     wire::Wire,
 };
@@ -35,27 +37,38 @@ pub(crate) struct Connection {
     pub(crate) connected_at: SystemTime,
     /// Unix milliseconds of the latest message of the client.
     pub(crate) last_active: AtomicU64,
+    /// What the application keeps with the connection.
+    pub(crate) attachment: Option<Attachment>,
+    /// What the application says with the welcome.
+    pub(crate) greeting: OnceLock<Box<Json>>,
     identity: RwLock<Arc<Identity>>,
     outbox: Mutex<Outbox>,
     /// `None` once the connection has left every index.
     tags: Mutex<Option<Vec<Arc<Group>>>>,
 }
 
+/// Something of the application's.
+pub(crate) type Attachment = Arc<dyn Any + Send + Sync>;
+
 impl Connection {
     pub(crate) fn new(
+        id: ConnectionId,
         wire: Wire,
         identity: Arc<Identity>,
         address: Option<IpAddr>,
         user_agent: Option<Arc<str>>,
+        attachment: Option<Attachment>,
     ) -> Self {
         let connected_at = SystemTime::now();
         Self {
-            id: ConnectionId::random(),
+            id,
             wire,
             address,
             user_agent,
             connected_at,
             last_active: AtomicU64::new(unix_millis(connected_at)),
+            attachment,
+            greeting: OnceLock::new(),
             identity: RwLock::new(identity),
             outbox: Mutex::new(Outbox::default()),
             tags: Mutex::new(None),

@@ -8,6 +8,7 @@ mod login;
 mod words;
 
 use std::{
+    any::Any,
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -25,6 +26,7 @@ use self::{
 use crate::{
     code::{CloseReason, ErrorCode, close, event},
     hub::{Client, Hub, Request},
+    id::ConnectionId,
     identity::Identity,
     json::Json,
     occurrence::{Cause, Side},
@@ -43,6 +45,10 @@ pub struct Hello {
     pub address: Option<IpAddr>,
     /// What it says that it is.
     pub user_agent: Option<Arc<str>>,
+    /// The id that its connection will have. Default: a random one.
+    pub id: Option<ConnectionId>,
+    /// Something of the application's that is kept with the connection: see [`Client::attachment`].
+    pub attachment: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Hello {
@@ -117,8 +123,14 @@ impl Hub {
                 }
             },
         };
-        let tags = identity.tags.clone();
-        let connection = Connection::new(wire, Arc::new(identity), hello.address, hello.user_agent);
+        let connection = Connection::new(
+            hello.id.unwrap_or_else(ConnectionId::random),
+            wire,
+            Arc::new(identity),
+            hello.address,
+            hello.user_agent,
+            hello.attachment,
+        );
         let client = self.handle(Arc::new(connection));
         if let Err(refusal) = self.let_in(&client).await {
             let reason = refusal.close().cloned().unwrap_or(close::PERMISSION_DENIED);
@@ -131,6 +143,7 @@ impl Hub {
             return end(wire, &socket, &reason, self.spread(&reason)).await;
         }
         let registered = Registered(client.clone());
+        let tags = client.identity().tags.clone();
         for tag in &tags {
             if let Err(refusal) = self.join_tag(&client, tag) {
                 tracing::debug!(connection = %client.id(), %tag, "a tag of the login is not joined: {refusal}");

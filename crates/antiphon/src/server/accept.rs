@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
@@ -50,15 +50,24 @@ pub(crate) async fn accept_all<L: Listener>(
     listener: L,
     mut member: Member,
     counters: &Counters,
+    rate: Option<u32>,
     admit: impl Fn(L::Stream, SocketAddr),
 ) {
     let log = LogLimit::default();
     let mut reserve = open_reserve();
     let mut wait = BACK_OFF.0;
+    let mut pace = rate.map(Pace::new);
     loop {
+        if let Some(due) = pace.as_mut().and_then(Pace::next) {
+            count(&counters.delayed_accepts);
+            tokio::select! {
+                () = member.reached(Phase::Refusing) => return,
+                () = sleep_until(due) => {}
+            }
+        }
         let accepted = tokio::select! {
             biased;
-            () = member.reached(Phase::Draining) => return,
+            () = member.reached(Phase::Refusing) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -85,12 +94,40 @@ pub(crate) async fn accept_all<L: Listener>(
                     );
                 }
                 tokio::select! {
-                    () = member.reached(Phase::Draining) => return,
+                    () = member.reached(Phase::Refusing) => return,
                     () = sleep(wait) => {}
                 }
                 wait = (wait * 2).min(BACK_OFF.1);
             }
         }
+    }
+}
+
+/// Connections a second, with room for a tenth of a second's worth at once.
+#[derive(Debug)]
+struct Pace {
+    interval: Duration,
+    /// When the next connection is due at an even pace.
+    due: Instant,
+}
+
+/// How far connections may come before their time.
+const AHEAD: Duration = Duration::from_millis(100);
+
+impl Pace {
+    fn new(rate: u32) -> Self {
+        Self {
+            interval: Duration::from_secs(1) / rate.max(1),
+            due: Instant::now(),
+        }
+    }
+
+    /// Counts one connection; until when to wait before it is accepted, if at all.
+    fn next(&mut self) -> Option<Instant> {
+        let now = Instant::now();
+        self.due = self.due.max(now) + self.interval;
+        let early = self.due.checked_sub(AHEAD + self.interval)?;
+        (early > now).then_some(early)
     }
 }
 
@@ -174,7 +211,7 @@ mod tests {
         let (shutdown, counters, admitted) =
             (Shutdown::new(), Counters::default(), Mutex::new(Vec::new()));
         let listener = Scripted(Mutex::new(script.into()));
-        let accepting = accept_all(listener, shutdown.member(), &counters, |stream, _| {
+        let accepting = accept_all(listener, shutdown.member(), &counters, None, |stream, _| {
             admitted.lock().expect("no panic").push(stream)
         });
         tokio::select! {
@@ -228,13 +265,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_storm_is_accepted_at_the_rate() {
+        let (shutdown, counters) = (Arc::new(Shutdown::new()), Counters::default());
+        let listener = Scripted(Mutex::new((0..1000).map(Ok).collect()));
+        let admitted = AtomicU64::new(0);
+        let accepting = accept_all(listener, shutdown.member(), &counters, Some(50), |_, _| {
+            admitted.fetch_add(1, Ordering::Relaxed);
+        });
+        let _ = tokio::time::timeout(Duration::from_secs(2), accepting).await;
+        // Two seconds' worth, and what may come a tenth of a second early.
+        assert_eq!(admitted.into_inner(), 2 * 50 + 5 + 1);
+        assert!(counters.snapshot().delayed_accepts > 90);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_accepted_while_clients_are_asked_to_go() {
+        let (shutdown, counters) = (Shutdown::new(), Counters::default());
+        shutdown.advance(Phase::Refusing);
+        let listener = Scripted(Mutex::new([Ok(1)].into()));
+        accept_all(listener, shutdown.member(), &counters, None, |_, _| {}).await;
+        assert_eq!(counters.snapshot().accepted, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn accepting_ends_with_the_server() {
         let (shutdown, counters) = (Arc::new(Shutdown::new()), Counters::default());
         let listener = Scripted(Mutex::new([Err(io::Error::other("broken"))].into()));
         let member = shutdown.member();
         let ending = shutdown.clone();
         tokio::spawn(async move { ending.advance(Phase::Draining) });
-        accept_all(listener, member, &counters, |_, _| {}).await;
+        accept_all(listener, member, &counters, None, |_, _| {}).await;
         assert_eq!(shutdown.phase(), Phase::Draining);
     }
 

@@ -97,6 +97,7 @@ pub struct Server {
     max_connections: Option<usize>,
     max_connections_per_address: Option<usize>,
     max_handshakes: usize,
+    max_accept_rate: Option<u32>,
     times: Times,
     drain_timeout: Duration,
     end: Option<End>,
@@ -117,6 +118,7 @@ impl Server {
             max_connections: None,
             max_connections_per_address: None,
             max_handshakes: 2048,
+            max_accept_rate: None,
             times: Times {
                 handshake: Duration::from_secs(10),
                 idle: Duration::from_secs(60),
@@ -232,6 +234,13 @@ impl Server {
     /// Most connections at a time that have not come to their first request; further ones are closed. Default 2,048.
     pub fn max_handshakes(mut self, handshakes: usize) -> Self {
         self.max_handshakes = handshakes;
+        self
+    }
+
+    /// Connections that each address accepts in a second; more wait in the system's queue. A reconnect storm then has a
+    /// known height. Default: no limit.
+    pub fn max_accept_rate(mut self, connections: u32) -> Self {
+        self.max_accept_rate = Some(connections.max(1));
         self
     }
 
@@ -352,12 +361,13 @@ impl Server {
             protocols: Protocols::new(self.http2),
             tls,
         });
+        let rate = self.max_accept_rate;
         for listener in listeners {
             let (site, member) = (site.clone(), shutdown.member());
             tokio::spawn(async move {
                 let log = LogLimit::default();
                 let counters = site.environment.counters.clone();
-                accept_all(listener, member, &counters, |stream, remote| {
+                accept_all(listener, member, &counters, rate, |stream, remote| {
                     admit(stream, remote, &site, &log)
                 })
                 .await;
@@ -421,11 +431,17 @@ impl Running {
         &self.control.addresses
     }
 
+    /// Accepts no connections any more; what is open stays until [`shutdown`](Self::shutdown). For a server that asks
+    /// its clients to go at a pace of its own.
+    pub fn stop_accepting(&self) {
+        self.control.shutdown.advance(Phase::Refusing);
+    }
+
     /// Begins to end the server: nothing is accepted any more, requests are answered, all sockets are closed with
     /// 1001 and their handlers' `recv` returns `None`. What has not ended after
     /// [`drain_timeout`](Server::drain_timeout) is dropped. Called again, it is dropped at once.
     pub fn shutdown(&self) {
-        if self.control.shutdown.phase() == Phase::Running {
+        if self.control.shutdown.phase() < Phase::Draining {
             self.control.shutdown.advance(Phase::Draining);
             self.control.asked.notify_one();
         } else {

@@ -36,6 +36,11 @@ impl Hub {
             }),
             time: unix_millis(SystemTime::now()),
             tags: client.tags(),
+            data: client
+                .connection
+                .greeting
+                .get()
+                .map(|data| Json::clone(data)),
             limits: Limits {
                 tags: config.max_tags_per_connection,
                 rate: config.message_rate,
@@ -123,6 +128,9 @@ pub(super) struct Welcome {
     ttl: Option<u64>,
     time: u64,
     tags: Vec<Arc<str>>,
+    /// What the application says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Json>,
     limits: Limits,
 }
 
