@@ -127,6 +127,11 @@ impl Authenticator {
         state: State,
         fetch: Option<Arc<dyn Fetch>>,
     ) -> Result<Self, Failure> {
+        if settings.allow_no_exp && settings.mode == Mode::Jwt {
+            tracing::warn!(
+                "auth.allow_no_exp is on: a token without an end that is stolen works until the key changes"
+            );
+        }
         let verifier = match settings.mode {
             Mode::None => None,
             Mode::Jwt | Mode::Hotgo => {

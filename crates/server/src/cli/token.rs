@@ -55,7 +55,9 @@ pub(crate) enum TokenCommand {
     /// Say whether a token is valid, and what it says
     Check(Box<CheckArgs>),
     /// Print a new secret of 32 random bytes
-    #[command(after_help = "Example:\n  antiphon token secret > secret.txt")]
+    #[command(
+        after_help = "Examples:\n  export ANTIPHON_AUTH_SECRET=$(antiphon token secret)\n  (umask 077 && antiphon token secret > secret.txt)"
+    )]
     Secret,
     /// Write a new pair of keys: private.pem and public.pem
     #[command(
