@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_core::Stream;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     config::Overflow,
@@ -74,7 +74,8 @@ pub trait Broker: Send + Sync + 'static {
     fn is_alone(&self) -> bool;
 
     /// Says that a connection is here, or replaces what was said; and renews the node's leases for `ttl`, as
-    /// [`renew`](Self::renew) does. `Ok` means that every node sees the lease from now on.
+    /// [`renew`](Self::renew) does. `Ok` means that every node sees the lease from now on; it is how many leases the name
+    /// has now, counted in the same step: 1 for one alone of all nodes that come at the same time.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ pub trait Broker: Send + Sync + 'static {
         key: LeaseKey,
         value: Json,
         ttl: Duration,
-    ) -> BoxFuture<'_, Result<(), BrokerError>>;
+    ) -> BoxFuture<'_, Result<usize, BrokerError>>;
 
     /// Keeps all leases of a node for `ttl` from now on, or until the deadline that they have, whichever is later.
     ///
@@ -96,12 +97,13 @@ pub trait Broker: Send + Sync + 'static {
     /// As the bus fails. The leases run on; renew at a third of `ttl`, and two failures do no harm.
     fn renew(&self, node: NodeId, ttl: Duration) -> BoxFuture<'_, Result<bool, BrokerError>>;
 
-    /// Ends a lease. `Ok` means that nobody sees it any more, also where there was none.
+    /// Ends a lease. `Ok` means that nobody sees it any more: how many leases the name has left, counted in the same
+    /// step, or `None` where there was none to end.
     ///
     /// # Errors
     ///
     /// As the bus fails.
-    fn release(&self, key: LeaseKey) -> BoxFuture<'_, Result<(), BrokerError>>;
+    fn release(&self, key: LeaseKey) -> BoxFuture<'_, Result<Option<usize>, BrokerError>>;
 
     /// Ends all leases of a node that leaves in good order; nobody is told. `Ok` means that nobody sees them any more.
     ///
@@ -184,8 +186,12 @@ pub enum Event {
     NodeLost {
         /// The node.
         node: NodeId,
-        /// What it had, in no promised order, so that others can be told who is offline.
+        /// What it had, in no promised order.
         leases: Arc<[Lease]>,
+        /// The names of these that nobody has a lease of any more, counted in the step that has ended them.
+        vacated: Arc<[(LeaseKind, Arc<str>)]>,
+        /// The one node that tells the world who is offline for it: another one that is there, if there is any.
+        heir: NodeId,
     },
 }
 
@@ -244,9 +250,14 @@ pub struct Publish {
     /// The name of the event.
     #[serde(rename = "e")]
     pub event: Arc<str>,
-    /// Its data.
-    #[serde(rename = "d")]
-    pub data: Json,
+    /// Its data; `None` where there is none, which is not the same as `null`.
+    #[serde(
+        rename = "d",
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub data: Option<Json>,
     /// A connection that does not get it, such as the sender's.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub except: Option<ConnectionId>,
@@ -270,11 +281,11 @@ pub struct Publish {
 impl Publish {
     /// A message with nothing else to it.
     #[must_use]
-    pub fn new(target: Target, event: impl Into<Arc<str>>, data: Json) -> Self {
+    pub fn new(target: Target, event: impl Into<Arc<str>>, data: impl Into<Option<Json>>) -> Self {
         Self {
             target,
             event: event.into(),
-            data,
+            data: data.into(),
             except: None,
             key: None,
             overflow: None,
@@ -283,6 +294,11 @@ impl Publish {
             epoch: None,
         }
     }
+}
+
+/// A field that is there, also where it says `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 /// A command for connections of other nodes. Moments are milliseconds since 1970 (UTC).
@@ -384,9 +400,35 @@ pub enum Question {
         #[serde(rename = "n")]
         limit: u32,
     },
-    /// Which tags have connections of yours joined.
+    /// Which tags have connections of yours joined, in the order of their names, and how many each.
     #[serde(rename = "t")]
     Tags {
+        /// Only names that match this; `*` stands for any text.
+        #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+        pattern: Option<Arc<str>>,
+        /// Only names behind this one.
+        #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+        after: Option<Arc<str>>,
+        /// At most so many.
+        #[serde(rename = "n")]
+        limit: u32,
+    },
+    /// Which users have connections of yours, in the order of their names, and how many each.
+    #[serde(rename = "u")]
+    Users {
+        /// Only names behind this one.
+        #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+        after: Option<Arc<str>>,
+        /// At most so many.
+        #[serde(rename = "n")]
+        limit: u32,
+    },
+    /// Which connections of yours an operator's filter accepts, the oldest first.
+    #[serde(rename = "o")]
+    Connections {
+        /// The filter.
+        #[serde(rename = "f")]
+        filter: Json,
         /// At most so many.
         #[serde(rename = "n")]
         limit: u32,
@@ -618,7 +660,21 @@ mod tests {
                 target: tag,
                 limit: 100,
             }),
-            query(Question::Tags { limit: 100 }),
+            query(Question::Tags {
+                pattern: Some("room:*".into()),
+                after: None,
+                limit: 100,
+            }),
+            query(Question::Users {
+                after: Some("alice".into()),
+                limit: 100,
+            }),
+            query(Question::Connections {
+                filter: Json::null(),
+                limit: 100,
+            }),
+            Body::Publish(Publish::new(Target::All, "chat", None)),
+            Body::Publish(Publish::new(Target::All, "chat", Json::null())),
             Body::Answer {
                 id: 1,
                 to: 2.into(),

@@ -43,9 +43,9 @@ fn key(node: u128, name: &str, connection: u128) -> LeaseKey {
     }
 }
 
-async fn lease(bus: &MemoryBroker, node: u128, name: &str, connection: u128) {
+async fn lease(bus: &MemoryBroker, node: u128, name: &str, connection: u128) -> usize {
     let key = key(node, name, connection);
-    bus.lease(key, Json::null(), TTL).await.unwrap();
+    bus.lease(key, Json::null(), TTL).await.unwrap()
 }
 
 async fn count(bus: &MemoryBroker, name: &str) -> usize {
@@ -64,7 +64,7 @@ fn heard(stream: &mut Subscription) -> Vec<String> {
             },
             Event::Lost(count) => format!("lost {count}"),
             Event::NodeJoined(_) => continue,
-            Event::NodeLost { node, leases } => {
+            Event::NodeLost { node, leases, .. } => {
                 format!("gone {} with {}", node == NodeId::from(1), leases.len())
             }
             event => format!("{event:?}"),
@@ -167,10 +167,17 @@ async fn a_node_that_does_not_renew_is_lost_and_all_are_told_once_with_its_lease
     tokio::time::sleep(TTL / 2).await;
     assert!(bus.renew(2.into(), TTL).await.unwrap());
     // The stream's own timer notices: nobody calls the bus.
-    let Some(Event::NodeLost { node, leases }) = other.next().await else {
+    let Some(Event::NodeLost {
+        node,
+        leases,
+        vacated,
+        heir,
+    }) = other.next().await
+    else {
         panic!("the node is not lost");
     };
-    assert_eq!(node, NodeId::from(1));
+    assert_eq!((node, heir), (NodeId::from(1), NodeId::from(2)));
+    assert_eq!(*vacated, [(LeaseKind::User, Arc::from("bob"))]);
     let names: BTreeSet<&str> = leases.iter().map(|lease| &*lease.key.name).collect();
     assert_eq!(names, BTreeSet::from(["alice", "bob"]));
     assert_eq!(heard(&mut dead), ["gone true with 2"]);
@@ -216,7 +223,7 @@ async fn a_lease_is_replaced_listed_and_released() {
     let value = Json::parse(r#"{"name":"Alice"}"#).unwrap();
     let again = bus.lease(key(1, "alice", 1), value.clone(), TTL);
     again.await.unwrap();
-    lease(&bus, 2, "alice", 2).await;
+    assert_eq!(lease(&bus, 2, "alice", 2).await, 2);
     let list = |limit| bus.leases(LeaseKind::User, "alice".into(), limit);
     let key = key(1, "alice", 1);
     assert_eq!(
@@ -228,8 +235,8 @@ async fn a_lease_is_replaced_listed_and_released() {
     );
     assert_eq!(list(9).await.unwrap().len(), 2);
     assert_eq!(bus.count(LeaseKind::Tag, "alice".into()).await, Ok(0));
-    for _ in 0..2 {
-        bus.release(key.clone()).await.unwrap();
+    for left in [Some(1), None] {
+        assert_eq!(bus.release(key.clone()).await, Ok(left));
         assert_eq!(count(&bus, "alice").await, 1);
     }
 }
@@ -302,7 +309,9 @@ proptest! {
                 lost += before - model.len();
                 match step {
                     Step::Lease(n, m, c, ttl) => {
-                        bus.lease(key(n, m, c), Json::null(), seconds(ttl)).await.unwrap();
+                        let counted = bus.lease(key(n, m, c), Json::null(), seconds(ttl)).await.unwrap();
+                        // One that ends at once is counted all the same.
+                        assert!(counted >= 1);
                         let (until, keys) = model.entry(n).or_default();
                         *until = (*until).max(now + u64::from(ttl));
                         keys.insert((m, c));

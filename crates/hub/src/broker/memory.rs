@@ -173,10 +173,25 @@ impl Shared {
             .map(|(node, presence)| (presence.until, *node))
             .collect();
         lost.sort_unstable();
+        // Who is lost as well inherits only where nobody else is left.
+        let is_lost = |node: &NodeId| lost.iter().any(|(_, other)| other == node);
+        let heir = bus
+            .inboxes
+            .keys()
+            .min_by_key(|node| (is_lost(node), **node));
+        let Some(&heir) = heir else {
+            lost.iter()
+                .for_each(|(_, node)| drop(bus.remove_node(*node)));
+            bus.next = bus.nodes.values().map(|presence| presence.until).min();
+            return;
+        };
         for (_, node) in lost {
+            let leases = bus.remove_node(node);
             let event = Event::NodeLost {
                 node,
-                leases: bus.remove_node(node).into(),
+                vacated: bus.vacated(&leases),
+                leases: leases.into(),
+                heir,
             };
             self.tell(bus, &event, |_| true, wakers);
         }
@@ -191,7 +206,7 @@ impl Shared {
         ))
     }
 
-    fn lease(&self, key: LeaseKey, value: Json, ttl: Duration) -> Result<(), BrokerError> {
+    fn lease(&self, key: LeaseKey, value: Json, ttl: Duration) -> Result<usize, BrokerError> {
         self.with(|bus, wakers| {
             let name = (key.kind, Arc::clone(&key.name));
             let seat = (key.node, key.connection);
@@ -215,7 +230,9 @@ impl Shared {
             presence
                 .keys
                 .insert((key.kind, Arc::clone(&key.name), key.connection));
-            bus.names.entry(name).or_default().insert(seat, value);
+            let seats = bus.names.entry(name).or_default();
+            seats.insert(seat, value);
+            let count = seats.len();
             bus.leases += usize::from(is_new);
             if bus.next.is_none_or(|next| until < next) {
                 bus.next = Some(until);
@@ -226,7 +243,7 @@ impl Shared {
                         .filter_map(|inbox| inbox.waker.take()),
                 );
             }
-            Ok(())
+            Ok(count)
         })
     }
 }
@@ -261,6 +278,18 @@ impl Bus {
             self.remove_seat(&key).map(|value| Lease { key, value })
         };
         keys.into_iter().flatten().filter_map(remove).collect()
+    }
+
+    /// The names of leases that are gone which nobody has any more.
+    fn vacated(&self, leases: &[Lease]) -> Arc<[(LeaseKind, Arc<str>)]> {
+        let mut names: Vec<_> = leases
+            .iter()
+            .map(|lease| (lease.key.kind, Arc::clone(&lease.key.name)))
+            .filter(|name| !self.names.contains_key(name))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into()
     }
 
     fn remove_seat(&mut self, key: &LeaseKey) -> Option<Json> {
@@ -326,7 +355,7 @@ impl Broker for MemoryBroker {
         key: LeaseKey,
         value: Json,
         ttl: Duration,
-    ) -> BoxFuture<'_, Result<(), BrokerError>> {
+    ) -> BoxFuture<'_, Result<usize, BrokerError>> {
         Box::pin(async move { self.0.lease(key, value, ttl) })
     }
 
@@ -341,19 +370,20 @@ impl Broker for MemoryBroker {
         })
     }
 
-    fn release(&self, key: LeaseKey) -> BoxFuture<'_, Result<(), BrokerError>> {
+    fn release(&self, key: LeaseKey) -> BoxFuture<'_, Result<Option<usize>, BrokerError>> {
         Box::pin(async move {
-            self.0.with(|bus, _| {
-                bus.remove_seat(&key);
-                let Some(presence) = bus.nodes.get_mut(&key.node) else {
-                    return;
-                };
-                presence.keys.remove(&(key.kind, key.name, key.connection));
-                if presence.keys.is_empty() {
-                    bus.nodes.remove(&key.node);
+            Ok(self.0.with(|bus, _| {
+                bus.remove_seat(&key)?;
+                let name = (key.kind, Arc::clone(&key.name));
+                let left = bus.names.get(&name).map_or(0, Present::len);
+                if let Some(presence) = bus.nodes.get_mut(&key.node) {
+                    presence.keys.remove(&(key.kind, key.name, key.connection));
+                    if presence.keys.is_empty() {
+                        bus.nodes.remove(&key.node);
+                    }
                 }
-            });
-            Ok(())
+                Some(left)
+            }))
         })
     }
 
