@@ -9,6 +9,7 @@ mod words;
 
 use std::{
     any::Any,
+    future::poll_fn,
     net::IpAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -19,7 +20,7 @@ use axum::response::Response;
 use tokio::time::timeout;
 
 use self::{
-    conversation::run,
+    conversation::Session,
     guard::{Panicked, guarded},
     words::end,
 };
@@ -87,9 +88,12 @@ impl Hub {
         let hub = self.clone();
         upgrade
             .subprotocols(Wire::SUBPROTOCOLS)
-            .on_socket(move |socket| async move {
-                hub.serve(socket, hello).await;
-                Ok(())
+            .on_socket(move |socket| {
+                let served = hub.serve(socket, hello);
+                async move {
+                    served.await;
+                    Ok(())
+                }
             })
     }
 
@@ -98,9 +102,13 @@ impl Hub {
     /// # Cancel safety
     ///
     /// Cancelled, the connection is dropped and leaves every index.
-    pub async fn serve(&self, socket: WebSocket, hello: Hello) -> Cause {
+    pub fn serve(
+        &self,
+        socket: WebSocket,
+        hello: Hello,
+    ) -> impl Future<Output = Cause> + Send + use<> {
         let wire = Wire::of(socket.subprotocol());
-        self.serve_as(socket, wire, hello).await
+        self.serve_as(socket, wire, hello)
     }
 
     /// As [`serve`](Self::serve), with a wire that was agreed elsewhere.
@@ -108,7 +116,40 @@ impl Hub {
     /// # Cancel safety
     ///
     /// As [`serve`](Self::serve).
-    pub async fn serve_as(&self, mut socket: WebSocket, wire: Wire, mut hello: Hello) -> Cause {
+    pub fn serve_as(
+        &self,
+        socket: WebSocket,
+        wire: Wire,
+        hello: Hello,
+    ) -> impl Future<Output = Cause> + Send + use<> {
+        // What is needed only at the beginning and at the end has memory of its own then: this future is as long-lived as
+        // the connection, and nearly all connections are idle.
+        let hub = self.clone();
+        let opening = Box::pin(async move { hub.open(socket, wire, hello).await });
+        async move {
+            let opened = opening.await;
+            let (registered, socket) = match opened {
+                Ok(opened) => opened,
+                Err(cause) => return cause,
+            };
+            let mut session = Session::new(&registered.0, socket);
+            let ended = poll_fn(|cx| session.poll(cx)).await;
+            Box::pin(async move {
+                let cause = session.conclude(ended).await;
+                registered.leave(&cause).await;
+                cause
+            })
+            .await
+        }
+    }
+
+    /// From an open socket to a connection that is in every index and will be welcomed.
+    async fn open(
+        &self,
+        mut socket: WebSocket,
+        wire: Wire,
+        mut hello: Hello,
+    ) -> Result<(Registered, WebSocket), Cause> {
         let mut first = None;
         let identity = match hello.identity.take() {
             Some(identity) => identity,
@@ -119,7 +160,7 @@ impl Hub {
                 }
                 Err(reason) => {
                     self.0.counters.refused_logins.fetch_add(1, Relaxed);
-                    return end(wire, &socket, &reason, Duration::ZERO).await;
+                    return Err(end(wire, &socket, &reason, Duration::ZERO).await);
                 }
             },
         };
@@ -140,7 +181,7 @@ impl Hub {
                     let _ = socket.send_prepared(frame.prepared(wire)).await;
                 }
             }
-            return end(wire, &socket, &reason, self.spread(&reason)).await;
+            return Err(end(wire, &socket, &reason, self.spread(&reason)).await);
         }
         let registered = Registered(client.clone());
         let tags = client.identity().tags.clone();
@@ -159,9 +200,7 @@ impl Hub {
                 client.connection.reply(frame, self.bounds());
             }
         }
-        let cause = run(&client, socket).await;
-        registered.leave(&cause).await;
-        cause
+        Ok((registered, socket))
     }
 
     /// Who a client says that it is, within the time for it.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -29,7 +28,7 @@ use crate::{
 };
 
 /// How a conversation has ended, before anybody has been told.
-enum End {
+pub(super) enum End {
     /// The peer's Close, or the server's own shutdown.
     Closed,
     Failed(Error),
@@ -37,47 +36,11 @@ enum End {
     Closing(CloseReason),
 }
 
-pub(super) async fn run(client: &Client, socket: WebSocket) -> Cause {
-    let mut session = Session::new(client, socket);
-    let ended = poll_fn(|cx| session.poll(cx)).await;
-    let (socket, unfinished) = session.finish();
-    if let Some(unfinished) = unfinished {
-        // What was received before the end is handled all the same, in order.
-        tokio::spawn(unfinished);
-    }
-    match ended {
-        End::Closing(reason) => {
-            let hub = client.hub();
-            end(client.wire(), &socket, &reason, hub.spread(&reason)).await
-        }
-        End::Closed => match socket.close_frame() {
-            Some(frame) => {
-                let code = frame.code.get();
-                Cause::new(Side::Client, code, frame.reason.as_str())
-            }
-            None => Cause::new(
-                Side::Server,
-                CloseCode::GOING_AWAY.get(),
-                "the server stops",
-            ),
-        },
-        End::Failed(error) => match error.kind() {
-            ErrorKind::Violation(violation) => Cause::new(
-                Side::Server,
-                violation.close_code().get(),
-                violation.to_string(),
-            ),
-            ErrorKind::Timeout => Cause::new(Side::Network, close::NO_PONG.code, error.to_string()),
-            _ => Cause::new(Side::Network, CloseCode::ABNORMAL.get(), error.to_string()),
-        },
-    }
-}
-
 /// Most rounds of reading, handling and writing in one turn of the task.
 const TURN: usize = 64;
 
 /// A conversation.
-struct Session {
+pub(super) struct Session {
     client: Client,
     wire: Wire,
     socket: WebSocket,
@@ -107,7 +70,7 @@ struct Running {
 }
 
 impl Session {
-    fn new(client: &Client, socket: WebSocket) -> Self {
+    pub(super) fn new(client: &Client, socket: WebSocket) -> Self {
         let config = client.hub().config();
         Self {
             wire: client.wire(),
@@ -124,7 +87,7 @@ impl Session {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURN {
             let closing = {
                 let mut outbox = self.client.connection.outbox();
@@ -362,6 +325,44 @@ impl Session {
             timer.as_mut().reset(due);
         }
         Poll::Ready(None)
+    }
+
+    /// Closes as it has ended, and says why.
+    pub(super) async fn conclude(self, ended: End) -> Cause {
+        let client = self.client.clone();
+        let (socket, unfinished) = self.finish();
+        if let Some(unfinished) = unfinished {
+            // What was received before the end is handled all the same, in order.
+            tokio::spawn(unfinished);
+        }
+        match ended {
+            End::Closing(reason) => {
+                let delay = client.hub().spread(&reason);
+                end(client.wire(), &socket, &reason, delay).await
+            }
+            End::Closed => match socket.close_frame() {
+                Some(frame) => {
+                    let code = frame.code.get();
+                    Cause::new(Side::Client, code, frame.reason.as_str())
+                }
+                None => Cause::new(
+                    Side::Server,
+                    CloseCode::GOING_AWAY.get(),
+                    "the server stops",
+                ),
+            },
+            End::Failed(error) => match error.kind() {
+                ErrorKind::Violation(violation) => Cause::new(
+                    Side::Server,
+                    violation.close_code().get(),
+                    violation.to_string(),
+                ),
+                ErrorKind::Timeout => {
+                    Cause::new(Side::Network, close::NO_PONG.code, error.to_string())
+                }
+                _ => Cause::new(Side::Network, CloseCode::ABNORMAL.get(), error.to_string()),
+            },
+        }
     }
 
     /// What is left: the socket, and the events that were received and not handled.
