@@ -1,7 +1,7 @@
 //! Hooks: a backend in any language decides who connects, who joins, who publishes what, and what events are answered.
 
 pub(crate) mod answer;
-mod call;
+pub(crate) mod call;
 pub(crate) mod question;
 pub(crate) mod settings;
 

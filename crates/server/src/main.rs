@@ -13,10 +13,14 @@ mod connect;
 mod echo;
 mod failure;
 #[allow(dead_code, reason = "called by the realtime server")]
+mod health;
+#[allow(dead_code, reason = "called by the realtime server")]
 mod hooks;
 mod lines;
 mod listen;
 mod log;
+#[allow(dead_code, reason = "called by the realtime server")]
+mod metrics;
 #[allow(dead_code, reason = "read by the rooms of the realtime server")]
 mod outgoing;
 mod pages;

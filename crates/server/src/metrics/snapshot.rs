@@ -1,0 +1,58 @@
+//! All numbers at one moment.
+
+use antiphon::Stats as Accept;
+use antiphon_hub::presence::HubStats;
+
+use crate::{
+    auth,
+    hooks::call::HookStats,
+    metrics::{closes::Row, usage::Usage},
+    outgoing::Stats as Outgoing,
+    webhooks::queue::Stats as Webhooks,
+};
+
+/// What is known at one moment. What is not there yet, or not turned on, is `None` or empty.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(super) hub: HubStats,
+    /// Connections, messages and bytes that wait.
+    pub(super) waiting: (usize, usize, usize),
+    pub(super) closes: Vec<Row>,
+    pub(super) draining: bool,
+    pub(super) ready: bool,
+    /// Seconds.
+    pub(super) uptime: f64,
+    pub(super) accept: Option<Accept>,
+    pub(super) hooks: Vec<(&'static str, HookStats)>,
+    pub(super) webhooks: Option<Webhooks>,
+    pub(super) outgoing: Option<Outgoing>,
+    pub(super) auth: Option<AuthStats>,
+    pub(super) usage: Usage,
+}
+
+/// What is remembered of logins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AuthStats {
+    /// Revocations.
+    pub(crate) revocations: usize,
+    /// Revocations that found no place.
+    pub(crate) revocations_refused: u64,
+    /// Sessions of the mode `hotgo`.
+    pub(crate) sessions: usize,
+    /// Tickets that wait.
+    pub(crate) tickets: usize,
+    /// Tickets that found no place.
+    pub(crate) tickets_refused: u64,
+}
+
+impl From<&auth::State> for AuthStats {
+    fn from(state: &auth::State) -> Self {
+        Self {
+            revocations: state.revocations.len(),
+            revocations_refused: state.revocations.refused(),
+            sessions: state.sessions.len(),
+            tickets: state.tickets.len(),
+            tickets_refused: state.tickets.refused(),
+        }
+    }
+}
