@@ -482,11 +482,7 @@ impl Hub {
                 return true;
             }
             tracing::warn!(connection = %connection.id, bytes, "closed as slow: the memory for messages is used up");
-            let discarded = {
-                let mut outbox = connection.outbox();
-                outbox.discard()
-            };
-            inner.flow.discarded.fetch_add(discarded as u64, Relaxed);
+            connection.outbox().discard();
             inner.counters.shed.fetch_add(1, Relaxed);
             connection.close(close::SLOW);
         }

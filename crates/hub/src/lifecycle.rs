@@ -46,6 +46,8 @@ impl Hub {
         }
         let identity = connection.identity();
         let mut replaced = Vec::new();
+        // Whoever is found by its user can be joined to a tag.
+        connection.open();
         if let Some(user) = &identity.user {
             let admitted = inner.registry.users.insert(
                 user,
@@ -63,6 +65,7 @@ impl Hub {
             match admitted {
                 Ok((_, older)) => replaced = older,
                 Err(refusal) => {
+                    connection.shut();
                     inner.registry.unreserve();
                     inner.counters.refused_logins.fetch_add(1, Relaxed);
                     return Err(refusal);
@@ -77,6 +80,10 @@ impl Hub {
         inner.observers.tell();
         for older in replaced {
             older.close(close::LOGGED_IN_ELSEWHERE);
+        }
+        if inner.draining.load(Relaxed) {
+            // A drain that has begun meanwhile may not have seen it.
+            connection.close(close::RESTART);
         }
         Ok(())
     }
@@ -125,9 +132,11 @@ impl Hub {
         if !removed {
             return false;
         }
-        // What still waits will not be read by anybody.
-        let discarded = client.connection.outbox().discard();
-        inner.flow.discarded.fetch_add(discarded as u64, Relaxed);
+        // What still waits will not be read by anybody, nor what a send that has found the connection just before offers.
+        let mut outbox = client.connection.outbox();
+        outbox.discard();
+        outbox.close(close::CONNECTION_CLOSED);
+        drop(outbox);
         let mut ended = inner
             .counters
             .ended
@@ -215,16 +224,10 @@ impl Hub {
         }
     }
 
-    /// Where a tag is now.
-    pub(crate) fn position(&self, tag: &str) -> Option<Position> {
-        let group = self.0.registry.tags.get(tag)?;
-        let state = group.state();
-        Some(place(&group, &state))
-    }
-
     fn tell_later(&self) {
         // Without a runtime there is no session that could hear of it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            self.0.notices.put_off();
             return;
         };
         let hub = self.clone();
@@ -290,14 +293,13 @@ impl Hub {
             return;
         }
         let start = Instant::now();
-        let steps = u32::try_from((over.as_millis() / TICK.as_millis()).max(1)).unwrap_or(u32::MAX);
-        let batch = connections
-            .len()
-            .div_ceil(usize::try_from(steps).unwrap_or(usize::MAX))
-            .max(1);
+        let ticks = usize::try_from(over.as_millis() / TICK.as_millis()).unwrap_or(usize::MAX);
+        let batch = connections.len().div_ceil(ticks.max(1));
+        let steps = connections.len().div_ceil(batch);
         for (step, batch) in connections.chunks(batch).enumerate() {
-            let due = TICK.saturating_mul(u32::try_from(step).unwrap_or(u32::MAX));
-            sleep_until(start + due.min(over)).await;
+            #[expect(clippy::cast_precision_loss, reason = "a step is a small number")]
+            let due = over.mul_f64(step as f64 / steps as f64);
+            sleep_until(start + due).await;
             for connection in batch {
                 connection.close(reason.clone());
             }
@@ -364,15 +366,19 @@ impl Audience {
     ///
     /// # Errors
     ///
-    /// The first reason why one of them could not.
+    /// The first reason why one of them could not; the others have joined all the same.
     pub fn join(&self, tag: impl Into<Arc<str>>) -> Result<u64, Refusal> {
         let tag = tag.into();
-        let mut joined = 0;
+        let (mut joined, mut failed) = (0, None);
         for connection in self.connections() {
-            let client = self.hub.handle(connection);
-            joined += u64::from(client.join(tag.clone())?.is_some());
+            match self.hub.handle(connection).join(tag.clone()) {
+                Ok(position) => joined += u64::from(position.is_some()),
+                // It has gone meanwhile: it is not one of them any more.
+                Err(refusal) if refusal.code() == ErrorCode::NotAvailable.number() => {}
+                Err(refusal) => failed = failed.or(Some(refusal)),
+            }
         }
-        Ok(joined)
+        failed.map_or(Ok(joined), Err)
     }
 
     /// Has the connections of this node leave a tag; how many did.

@@ -12,7 +12,14 @@ use crate::{id::ConnectionId, json::Json, registry::lock};
 
 /// What the members of tags will be told.
 #[derive(Debug, Default)]
-pub(crate) struct Notices(Mutex<HashMap<Arc<str>, Changes>>);
+pub(crate) struct Notices(Mutex<Pending>);
+
+#[derive(Debug, Default)]
+struct Pending {
+    changes: HashMap<Arc<str>, Changes>,
+    /// Somebody comes back for them.
+    expected: bool,
+}
 
 /// Who has come and gone since the members were last told.
 #[derive(Debug, Default)]
@@ -47,7 +54,7 @@ impl Member {
 }
 
 impl Notices {
-    /// Notes a join; `true` if nothing was waiting for any tag, so that somebody has to come back for it.
+    /// Notes a join; `true` if nobody comes back for it yet, so that the caller has to.
     pub(crate) fn joined(&self, tag: &Arc<str>, member: Member) -> bool {
         self.note(tag, |changes| {
             if changes.left.remove(&member.client).is_none() {
@@ -67,14 +74,18 @@ impl Notices {
 
     fn note(&self, tag: &Arc<str>, change: impl FnOnce(&mut Changes)) -> bool {
         let mut pending = lock(&self.0);
-        let first = pending.is_empty();
-        change(pending.entry(tag.clone()).or_default());
-        first
+        change(pending.changes.entry(tag.clone()).or_default());
+        !mem::replace(&mut pending.expected, true)
+    }
+
+    /// The caller cannot come back; the next one will.
+    pub(crate) fn put_off(&self) {
+        lock(&self.0).expected = false;
     }
 
     /// What has been noted.
     pub(crate) fn take(&self) -> HashMap<Arc<str>, Changes> {
-        mem::take(&mut *lock(&self.0))
+        mem::take(&mut *lock(&self.0)).changes
     }
 }
 

@@ -20,11 +20,15 @@ use crate::{
     wire::{Envelope, Wire},
 };
 
-/// The memory of all messages that exist.
+/// The memory of all messages that exist, and what queues have done of their own accord.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicUsize,
     limit: AtomicUsize,
+    /// Notices of gaps that were put into queues.
+    notices: AtomicU64,
+    /// Messages that still waited when a queue ended.
+    discarded: AtomicU64,
 }
 
 impl Budget {
@@ -32,6 +36,8 @@ impl Budget {
         Self {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
+            notices: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
         }
     }
 
@@ -46,6 +52,14 @@ impl Budget {
 
     pub(crate) fn set_limit(&self, limit: usize) {
         self.limit.store(limit, Relaxed);
+    }
+
+    pub(crate) fn notices(&self) -> u64 {
+        self.notices.load(Relaxed)
+    }
+
+    pub(crate) fn discarded(&self) -> u64 {
+        self.discarded.load(Relaxed)
     }
 
     /// Whether `more` bytes would be too many.
@@ -159,13 +173,19 @@ impl Frame {
             .map_or(Overflow::Disconnect, |push| push.overflow)
     }
 
-    /// Frames with the same one replace each other in a queue.
+    /// Frames with the same one replace each other in a queue. What has neither a key nor a tag replaces nothing.
     fn key(&self) -> Option<Key> {
         let push = self.0.push.as_ref()?;
-        (push.overflow == Overflow::Latest).then(|| Key {
+        let has_key = push.key.is_some() || push.tag.is_some();
+        (push.overflow == Overflow::Latest && has_key).then(|| Key {
             tag: push.tag.as_ref().map(|(tag, _)| tag.clone()),
             key: push.key.clone(),
         })
+    }
+
+    /// It was taken out of a queue, and nobody will read it.
+    pub(crate) fn discard(self) {
+        self.0.budget.discarded.fetch_add(1, Relaxed);
     }
 
     fn tag(&self) -> Option<&(Arc<str>, u64)> {
@@ -284,20 +304,21 @@ impl Outbox {
         }
         let key = frame.key();
         let replaced = key.as_ref().and_then(|key| self.remove(key));
-        if !self.has_room(frame, bounds) {
-            if frame.overflow() == Overflow::Disconnect {
-                self.close(close::SLOW);
-                return (Offered::Slow, false);
+        // What takes the place of an older one needs no more room than the queue has, and is no reason to tell of a gap.
+        let replaces = replaced.is_some() && self.fits(frame, bounds.bytes, bounds.messages);
+        if !replaces {
+            if !self.has_room(frame, bounds) {
+                if frame.overflow() == Overflow::Disconnect {
+                    self.close(close::SLOW);
+                    return (Offered::Slow, false);
+                }
+                self.lose(frame);
+                return (Offered::Dropped, replaced.is_some());
             }
-            if let Some(replaced) = &replaced {
-                self.lose(replaced);
-            }
-            self.lose(frame);
-            return (Offered::Dropped, replaced.is_some());
+            self.tell_gap(budget);
         }
-        self.tell_gap(budget);
         if let Some(key) = key {
-            let number = self.first + self.entries.len() as u64;
+            let number = self.first.wrapping_add(self.entries.len() as u64);
             self.keys.get_or_insert_default().0.insert(key, number);
         }
         self.append(frame.clone());
@@ -319,6 +340,18 @@ impl Outbox {
         Offered::Queued
     }
 
+    /// Takes a frame that goes before all others; nothing has been popped yet. `false`: it is being closed.
+    pub(crate) fn welcome(&mut self, frame: Frame) -> bool {
+        if self.closing.is_some() {
+            return false;
+        }
+        self.bytes += frame.weight();
+        self.len += 1;
+        self.first = self.first.wrapping_sub(1);
+        self.entries.push_front(Some(frame));
+        true
+    }
+
     /// While a gap is open, nothing is taken before half of the queue is free: one notice for many, not one each.
     fn has_room(&self, frame: &Frame, bounds: Bounds) -> bool {
         let (bytes, messages) = if self.gap.is_some() {
@@ -326,7 +359,11 @@ impl Outbox {
         } else {
             (bounds.bytes, bounds.messages)
         };
-        // One message always fits into an empty queue: whoever may publish it may have it delivered.
+        self.fits(frame, bytes, messages)
+    }
+
+    /// One message always fits into an empty queue: whoever may publish it may have it delivered.
+    fn fits(&self, frame: &Frame, bytes: usize, messages: usize) -> bool {
         self.len == 0 || (self.len < messages && self.bytes + frame.weight() <= bytes)
     }
 
@@ -338,7 +375,7 @@ impl Outbox {
 
     fn remove(&mut self, key: &Key) -> Option<Frame> {
         let number = self.keys.as_mut()?.0.remove(key)?;
-        let index = usize::try_from(number - self.first).ok()?;
+        let index = usize::try_from(number.wrapping_sub(self.first)).ok()?;
         let entry = self.entries.get_mut(index)?.take()?;
         self.bytes -= entry.weight();
         self.len -= 1;
@@ -356,7 +393,8 @@ impl Outbox {
         let mut moved = HashMap::new();
         for (index, entry) in entries.into_iter().enumerate() {
             if entry.is_some() {
-                moved.insert(base + index as u64, base + self.entries.len() as u64);
+                let new = base.wrapping_add(self.entries.len() as u64);
+                moved.insert(base.wrapping_add(index as u64), new);
                 self.entries.push_back(entry);
             }
         }
@@ -394,6 +432,8 @@ impl Outbox {
     fn tell_gap(&mut self, budget: &Arc<Budget>) {
         let Some(gap) = self.gap.take() else { return };
         let timestamp = unix_seconds();
+        let notices = gap.tags.len() as u64 + u64::from(gap.direct > 0);
+        budget.notices.fetch_add(notices, Relaxed);
         for (tag, lost) in gap.tags {
             let data = format!(
                 "{{\"ch\":{},\"from\":{},\"to\":{},\"dropped\":{},\"reason\":\"slow\"}}",
@@ -422,7 +462,7 @@ impl Outbox {
         {
             keys.0.remove(&key);
         }
-        self.first += 1;
+        self.first = self.first.wrapping_add(1);
         self.bytes -= frame.weight();
         self.len -= 1;
         self.trim();
@@ -433,7 +473,7 @@ impl Outbox {
     fn trim(&mut self) {
         while let Some(None) = self.entries.front() {
             self.entries.pop_front();
-            self.first += 1;
+            self.first = self.first.wrapping_add(1);
         }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
@@ -454,13 +494,15 @@ impl Outbox {
         true
     }
 
-    /// Throws away what waits; how many messages.
-    pub(crate) fn discard(&mut self) -> usize {
-        self.entries = VecDeque::new();
+    /// Throws away what waits, and counts it.
+    pub(crate) fn discard(&mut self) {
+        for frame in mem::take(&mut self.entries).into_iter().flatten() {
+            frame.discard();
+        }
         self.keys = None;
         self.gap = None;
         self.bytes = 0;
-        mem::take(&mut self.len)
+        self.len = 0;
     }
 
     pub(crate) fn closing(&self) -> Option<&CloseReason> {
@@ -524,7 +566,6 @@ pub(crate) struct Flow {
     pub(crate) slow: AtomicU64,
     pub(crate) written: AtomicU64,
     pub(crate) written_bytes: AtomicU64,
-    pub(crate) discarded: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
 }

@@ -266,11 +266,11 @@ impl Hub {
                 .map(|(code, count)| (*code, *count))
                 .collect(),
             published: read(&flow.published),
-            queued: read(&flow.queued),
+            queued: read(&flow.queued) + inner.budget.notices(),
             conflated: read(&flow.conflated),
             dropped: read(&flow.dropped),
             slow: read(&flow.slow),
-            discarded: read(&flow.discarded),
+            discarded: inner.budget.discarded(),
             written: read(&flow.written),
             written_bytes: read(&flow.written_bytes),
             received: read(&flow.received),
@@ -381,7 +381,8 @@ pub struct HubStats {
     pub ended: BTreeMap<u16, u64>,
     /// Sends.
     pub published: u64,
-    /// Messages put into a connection's queue.
+    /// Messages put into a connection's queue, with replies and notices. Each of them is written, conflated or discarded in
+    /// the end.
     pub queued: u64,
     /// Messages that a newer one with the same key has replaced.
     pub conflated: u64,

@@ -122,6 +122,21 @@ impl Connection {
         outcome
     }
 
+    /// It may join tags.
+    pub(crate) fn open(&self) {
+        *lock(&self.tags) = Some(Vec::new());
+    }
+
+    /// It may join no tags: it was not let in.
+    pub(crate) fn shut(&self) {
+        *lock(&self.tags) = None;
+    }
+
+    /// Puts the first message of all before what has come for the connection since it is in the indexes.
+    pub(crate) fn welcome(&self, frame: Frame) -> bool {
+        self.outbox().welcome(frame)
+    }
+
     /// Has the connection closed; `false` where it is being closed already.
     pub(crate) fn close(&self, reason: CloseReason) -> bool {
         let mut outbox = self.outbox();
@@ -441,9 +456,8 @@ impl Registry {
         self.count.fetch_sub(1, Relaxed);
     }
 
-    /// Adds a connection whose place is reserved.
+    /// Adds a connection that is open and whose place is reserved.
     pub(crate) fn insert(&self, connection: &Arc<Connection>) {
-        *lock(&connection.tags) = Some(Vec::new());
         lock(self.shard(connection.id)).insert(connection.id, connection.clone());
     }
 

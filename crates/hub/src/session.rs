@@ -196,8 +196,10 @@ impl Hub {
                 Some(request) => self.answer_frame(wire, request, Ok(data)),
                 None => Some(self.push_frame(wire, event::CONNECTED, data.as_ref())),
             };
-            if let Some(frame) = frame {
-                client.connection.reply(frame, self.bounds());
+            if let Some(frame) = frame
+                && client.connection.welcome(frame)
+            {
+                self.0.flow.queued.fetch_add(1, Relaxed);
             }
         }
         Ok((registered, socket))
@@ -245,7 +247,7 @@ impl Hub {
         if let Some(connect) = self.gates(|gates| gates.connect.clone()) {
             let decided = timeout(
                 self.config().handler_timeout,
-                guarded(connect(client.clone())),
+                guarded(async { connect(client.clone()).await }),
             )
             .await;
             match decided {
@@ -275,7 +277,7 @@ impl Registered {
             return;
         }
         if let Some(disconnect) = hub.gates(|gates| gates.disconnect.clone()) {
-            let told = guarded(disconnect(client.clone(), cause.clone()));
+            let told = guarded(async { disconnect(client.clone(), cause.clone()).await });
             match timeout(hub.config().handler_timeout, told).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Panicked)) => {

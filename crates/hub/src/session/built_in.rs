@@ -12,6 +12,7 @@ use crate::{
     config::PublishRule,
     hub::{Answer, Client, Next, Publication, Request},
     json::Json,
+    lifecycle::Position,
     notice::Member,
     refusal::Refusal,
     wire::Wire,
@@ -122,7 +123,10 @@ fn named(request: &Request, ch: Option<Arc<str>>) -> Result<Arc<str>, Refusal> {
         .ok_or_else(|| Refusal::bad_request("the channel is missing: ch"))
 }
 
-async fn join(client: &Client, tag: Result<Arc<str>, Refusal>) -> Result<Arc<str>, Refusal> {
+async fn join(
+    client: &Client,
+    tag: Result<Arc<str>, Refusal>,
+) -> Result<Option<Position>, Refusal> {
     let tag = tag?;
     let hub = client.hub();
     let identity = client.identity();
@@ -137,8 +141,7 @@ async fn join(client: &Client, tag: Result<Arc<str>, Refusal>) -> Result<Arc<str
     if let Some(decide) = hub.gates(|gates| gates.join.clone()) {
         decide(client.clone(), tag.clone()).await?;
     }
-    client.join(tag.clone())?;
-    Ok(tag)
+    client.join(tag)
 }
 
 async fn subscribe(client: &Client, tag: Result<Arc<str>, Refusal>) -> Answer {
@@ -146,11 +149,9 @@ async fn subscribe(client: &Client, tag: Result<Arc<str>, Refusal>) -> Answer {
     if client.connection.has_tag(&tag) {
         return Err(Refusal::of(ErrorCode::AlreadySubscribed));
     }
-    let tag = join(client, Ok(tag)).await?;
-    Ok(client
-        .hub()
-        .position(&tag)
-        .and_then(|position| Json::of(&position).ok()))
+    let position = join(client, Ok(tag)).await?;
+    let position = position.ok_or_else(|| Refusal::of(ErrorCode::AlreadySubscribed))?;
+    Ok(Json::of(&position).ok())
 }
 
 async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> Answer {

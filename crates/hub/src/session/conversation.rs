@@ -47,10 +47,12 @@ pub(super) struct Session {
     inbox: VecDeque<Job>,
     running: Option<Running>,
     /// A frame that the socket had no room for.
-    held: Option<Frame>,
+    held: Held,
     bucket: Bucket,
     /// Refusals in a row.
     refused: u32,
+    /// Nothing can be written any more.
+    is_broken: bool,
     timer: Option<Pin<Box<Sleep>>>,
     expires: Option<(SystemTime, Instant)>,
     /// When something was last written.
@@ -62,6 +64,17 @@ struct Job {
     request: Request,
     /// The `ch` of the request.
     tag: Option<Arc<str>>,
+}
+
+/// A frame between the queue and the socket. One that never gets there counts as discarded.
+struct Held(Option<Frame>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(frame) = self.0.take() {
+            frame.discard();
+        }
+    }
 }
 
 struct Running {
@@ -77,9 +90,10 @@ impl Session {
             socket,
             inbox: VecDeque::new(),
             running: None,
-            held: None,
+            held: Held(None),
             bucket: Bucket::new(config.message_rate, config.message_burst),
             refused: 0,
+            is_broken: false,
             timer: None,
             expires: None,
             written: Instant::now(),
@@ -125,14 +139,18 @@ impl Session {
         let hub = self.client.hub.clone();
         let (mut messages, mut bytes) = (0, 0);
         loop {
-            if self.held.is_none() {
-                self.held = self.client.connection.outbox().pop(&hub.0.budget);
+            if self.held.0.is_none() {
+                self.held.0 = self.client.connection.outbox().pop(&hub.0.budget);
             }
-            let Some(frame) = &self.held else { break };
+            let Some(frame) = &self.held.0 else { break };
             match futures_sink::Sink::poll_ready(Pin::new(&mut self.socket), cx) {
                 Poll::Ready(Ok(())) => {}
+                Poll::Pending => break,
                 // Reading will say what has happened to it.
-                Poll::Ready(Err(_)) | Poll::Pending => break,
+                Poll::Ready(Err(_)) => {
+                    self.is_broken = true;
+                    break;
+                }
             }
             let prepared = frame.prepared(self.wire);
             if self.socket.try_send_prepared(prepared).is_err() {
@@ -140,7 +158,7 @@ impl Session {
             }
             messages += 1;
             bytes += prepared.message().len() as u64;
-            self.held = None;
+            self.held.0 = None;
         }
         if messages > 0 {
             hub.0.flow.written.fetch_add(messages, Relaxed);
@@ -154,7 +172,10 @@ impl Session {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         // Whoever does not read the replies is not heard before it does.
         let bounds = self.client.hub().bounds();
-        if self.held.is_some() && self.client.connection.outbox().bytes() > bounds.bytes / 2 {
+        if self.held.0.is_some()
+            && !self.is_broken
+            && self.client.connection.outbox().bytes() > bounds.bytes / 2
+        {
             return Poll::Pending;
         }
         match ready!(futures_core::Stream::poll_next(
@@ -246,16 +267,20 @@ impl Session {
         self.inbox.push_back(Job { request, tag });
     }
 
+    fn reply(&self, frame: Frame) {
+        let hub = self.client.hub();
+        if self.client.connection.reply(frame, hub.bounds()) == Offered::Queued {
+            hub.0.flow.queued.fetch_add(1, Relaxed);
+        }
+    }
+
     fn answer(&self, request: &Request, answer: Answer) {
         let close = answer
             .as_ref()
             .err()
             .and_then(|refusal| refusal.close().cloned());
         if let Some(frame) = self.client.hub().answer_frame(self.wire, request, answer) {
-            let bounds = self.client.hub().bounds();
-            if self.client.connection.reply(frame, bounds) == Offered::Queued {
-                self.client.hub().0.flow.queued.fetch_add(1, Relaxed);
-            }
+            self.reply(frame);
         }
         if let Some(close) = close {
             self.client.connection.close(close);
@@ -313,14 +338,14 @@ impl Session {
         ready!(timer.as_mut().poll(cx));
         let now = Instant::now();
         if expires.is_some_and(|at| at <= now) {
-            return Poll::Ready(Some(End::Closing(close::EXPIRED)));
+            // From now on nothing is queued for it.
+            self.client.connection.close(close::EXPIRED);
+            return Poll::Ready(None);
         }
         if heartbeat.is_some_and(|at| at <= now) {
             self.written = now;
             let frame = Frame::text(self.wire, HEARTBEAT, &self.client.hub().0.budget);
-            self.client
-                .connection
-                .reply(frame, self.client.hub().bounds());
+            self.reply(frame);
         } else {
             timer.as_mut().reset(due);
         }
@@ -328,7 +353,15 @@ impl Session {
     }
 
     /// Closes as it has ended, and says why.
-    pub(super) async fn conclude(self, ended: End) -> Cause {
+    pub(super) async fn conclude(mut self, ended: End) -> Cause {
+        if let End::Closing(reason) = &ended
+            && (!reason.reconnect
+                || *reason == close::EXPIRED
+                || *reason == close::TOO_MANY_REQUESTS)
+        {
+            // Whoever may not be here has nothing more done for it.
+            self.inbox.clear();
+        }
         let client = self.client.clone();
         let (socket, unfinished) = self.finish();
         if let Some(unfinished) = unfinished {
@@ -367,9 +400,6 @@ impl Session {
 
     /// What is left: the socket, and the events that were received and not handled.
     fn finish(self) -> (WebSocket, Option<impl Future<Output = ()> + Send + 'static>) {
-        if self.held.is_some() {
-            self.client.hub().0.flow.discarded.fetch_add(1, Relaxed);
-        }
         let Self {
             client,
             socket,

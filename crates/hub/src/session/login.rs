@@ -23,7 +23,7 @@ impl Hub {
         let authenticate = self
             .gates(|gates| gates.authenticate.clone())
             .ok_or_else(|| Refusal::of(ErrorCode::NotAvailable))?;
-        guarded(authenticate(token))
+        guarded(async move { authenticate(token).await })
             .await
             .unwrap_or_else(|Panicked| {
                 self.0.counters.handler_panics.fetch_add(1, Relaxed);
