@@ -5,6 +5,7 @@ const TEXTS = {
   en: {
     subtitle: "A WebSocket that answers",
     subtitleCommand: "A program behind a WebSocket",
+    chat: "Chat",
     conversation: "Conversation",
     open: "Connected",
     connecting: "Connecting",
@@ -35,6 +36,7 @@ const TEXTS = {
   zh: {
     subtitle: "有问必答的 WebSocket",
     subtitleCommand: "WebSocket 背后的程序",
+    chat: "聊天室",
     conversation: "对话",
     open: "已连接",
     connecting: "连接中",

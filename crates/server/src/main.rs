@@ -10,6 +10,7 @@ mod command;
 #[allow(dead_code, reason = "read by the rooms of the realtime server")]
 mod config;
 mod connect;
+mod demo;
 mod echo;
 mod failure;
 #[allow(dead_code, reason = "called by the realtime server")]

@@ -11,8 +11,15 @@ const DEMO: &str = include_str!("../pages/demo.html");
 const WATCH: &str = include_str!("../pages/watch.html");
 const APP_JS: &str = include_str!("../pages/app.js");
 const WATCH_JS: &str = include_str!("../pages/watch.js");
+const CHAT: &str = include_str!("../pages/chat.html");
+const CHAT_JS: &str = include_str!("../pages/chat.js");
+const CHAT_STYLE: &str = include_str!("../pages/chat.css");
+const HUB_JS: &str = include_str!("../pages/hub.js");
 const STYLE: &str = include_str!("../pages/style.css");
 const ICON: &str = include_str!("../pages/icon.svg");
+
+/// The echo's way to the chat, which a program has none of.
+const TO_CHAT: &str = r#"<a class="quiet" href="/chat" data-text="chat">Chat</a>"#;
 
 /// Which page stands at `/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +37,8 @@ pub(crate) fn routes(page: Page) -> Router {
     let html = match page {
         Page::Echo => Bytes::from_static(DEMO.as_bytes()),
         Page::Command => {
-            Bytes::from(DEMO.replacen("data-mode=\"echo\"", "data-mode=\"command\"", 1))
+            let page = DEMO.replacen("data-mode=\"echo\"", "data-mode=\"command\"", 1);
+            Bytes::from(page.replacen(TO_CHAT, "", 1))
         }
         Page::Watch => Bytes::from_static(WATCH.as_bytes()),
     };
@@ -52,6 +60,21 @@ pub(crate) fn routes(page: Page) -> Router {
             get(|| async { answer("text/css; charset=utf-8", STYLE) }),
         )
         .route("/icon.svg", get(|| async { answer("image/svg+xml", ICON) }))
+}
+
+/// The chat at `/chat`, beside the page of the echo.
+pub(crate) fn chat() -> Router {
+    let files = [
+        ("/chat", "text/html; charset=utf-8", CHAT),
+        ("/chat.js", "text/javascript; charset=utf-8", CHAT_JS),
+        ("/hub.js", "text/javascript; charset=utf-8", HUB_JS),
+        ("/chat.css", "text/css; charset=utf-8", CHAT_STYLE),
+    ];
+    files
+        .into_iter()
+        .fold(Router::new(), |routes, (path, kind, body)| {
+            routes.route(path, get(move || async move { answer(kind, body) }))
+        })
 }
 
 /// A response that a browser takes for what it is and shares with no other site.
@@ -84,7 +107,7 @@ mod tests {
     /// The policy forbids them, so a page that had one would be broken in every browser.
     #[test]
     fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
-        for page in [DEMO, WATCH] {
+        for page in [DEMO, WATCH, CHAT] {
             for forbidden in [
                 "<style",
                 "style=",
@@ -102,7 +125,7 @@ mod tests {
                 page.matches("<script type=\"module\" src=\"/").count()
             );
         }
-        for script in [APP_JS, WATCH_JS] {
+        for script in [APP_JS, WATCH_JS, CHAT_JS, HUB_JS] {
             for forbidden in [
                 "innerHTML",
                 "outerHTML",
@@ -115,7 +138,9 @@ mod tests {
                 assert!(!script.contains(forbidden), "{forbidden}");
             }
         }
-        assert!(!STYLE.contains("@import") && !STYLE.contains("url("));
+        for style in [STYLE, CHAT_STYLE] {
+            assert!(!style.contains("@import") && !style.contains("url("));
+        }
     }
 
     #[test]
@@ -123,12 +148,12 @@ mod tests {
         for id in ["state", "message", "send", "log", "reconnect"] {
             assert_eq!(DEMO.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
         }
-        assert!(DEMO.contains("data-mode=\"echo\""));
+        assert!(DEMO.contains("data-mode=\"echo\"") && DEMO.contains(TO_CHAT));
     }
 
     #[test]
     fn both_languages_have_the_same_texts() {
-        for script in [APP_JS, WATCH_JS] {
+        for script in [APP_JS, WATCH_JS, CHAT_JS] {
             let (_, rest) = script.split_once("  en: {").unwrap();
             let (english, rest) = rest.split_once("  zh: {").unwrap();
             let chinese = rest.split_once("};").unwrap().0;

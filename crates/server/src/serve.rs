@@ -1,8 +1,9 @@
-//! `antiphon serve`: a page at `/`, and at `/ws` an echo, a program or a file.
+//! `antiphon serve`: a page at `/`, and at `/ws` an echo, a program or a file; beside the echo a chat on the hub.
 
 use std::{net::IpAddr, sync::Arc};
 
 use antiphon::Upgrade;
+use antiphon_hub::{hub::Hub, session::Hello};
 use axum::{
     Router,
     extract::Request,
@@ -15,7 +16,7 @@ use http::{StatusCode, Uri, header, uri::Authority};
 use crate::{
     cli::server::ServeArgs,
     command::{Commands, Visitor},
-    echo,
+    demo, echo,
     failure::Failure,
     listen,
     pages::{self, Page},
@@ -33,7 +34,16 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let routes = if let Some(path) = &args.watch {
             watch_routes(Watched::start(path)?)
         } else if args.command.is_empty() {
-            pages::routes(Page::Echo).route("/ws", any(echo::answer))
+            let hub = Hub::new(demo::config());
+            demo::install(&hub);
+            let socket = async move |upgrade: Upgrade, uri: Uri| {
+                let hello = Hello::from_identity(demo::identity(uri.query()));
+                hub.accept(upgrade, hello)
+            };
+            pages::routes(Page::Echo)
+                .route("/ws", any(echo::answer))
+                .merge(pages::chat())
+                .route("/socket", any(socket))
         } else {
             command_routes(Arc::new(Commands::new(args)?))
         };
