@@ -9,7 +9,7 @@ use std::{
 };
 
 use antiphon_hub::{
-    config::{HubConfig, TagRule},
+    config::TagRule,
     hub::{Client, Hub, Publication},
     identity::Identity,
     occurrence::Occurrence,
@@ -41,19 +41,16 @@ const BAD_ROOM: i32 = 1002;
 /// Code of a refusal: the client is not in the room.
 const NOT_IN_ROOM: i32 = 1003;
 
-/// The bounds of a hub for the chat: members of a room are told who comes and goes.
-pub(crate) fn config() -> HubConfig {
+/// The rules for the tags of the chat: members of a room are told who comes and goes.
+pub(crate) fn rules() -> Vec<TagRule> {
     let mut rooms = TagRule::new("room:*");
     rooms.notices = true;
-    let mut config = HubConfig::default();
-    config.tag_rules.push(rooms);
-    config
+    vec![rooms]
 }
 
 /// Who somebody says that they are: `?name=`. For development alone, where everybody may be anybody and do everything.
-pub(crate) fn identity(query: Option<&str>) -> Identity {
+pub(crate) fn identity(query: &str) -> Identity {
     let name = query
-        .unwrap_or_default()
         .split('&')
         .find_map(|pair| pair.strip_prefix("name="))
         .map(|name| name.replace('+', " "));
@@ -151,7 +148,7 @@ struct Room {
 }
 
 fn rooms(hub: &Hub) -> Rooms {
-    let tags = hub.tags(Some("room:*"), None, MAX_LISTED).items;
+    let tags = hub.tags("room:*", None, MAX_LISTED).items;
     let room = |(tag, count): (Arc<str>, usize)| {
         let name = tag.strip_prefix(ROOM)?.to_owned();
         Some(Room { name, count })
@@ -250,7 +247,7 @@ fn unix_millis() -> u64 {
 #[cfg(test)]
 mod tests {
     use antiphon::{Config, Role, WebSocket};
-    use antiphon_hub::{session::Hello, wire::Wire};
+    use antiphon_hub::{config::HubConfig, session::Hello, wire::Wire};
     use serde_json::{Value, json};
 
     use super::*;
@@ -265,7 +262,7 @@ mod tests {
         async fn open(hub: &Hub, query: &str) -> Self {
             let (near, far) = tokio::io::duplex(64 * 1024);
             let server = WebSocket::from_io(far, Role::Server, Config::default());
-            let (hub, hello) = (hub.clone(), Hello::from_identity(identity(Some(query))));
+            let (hub, hello) = (hub.clone(), Hello::from_identity(identity(query)));
             tokio::spawn(async move { hub.serve_as(server, Wire::V2, hello).await });
             let socket = WebSocket::from_io(near, Role::Client, Config::default());
             let mut tab = Self {
@@ -319,7 +316,9 @@ mod tests {
     }
 
     fn chat() -> Hub {
-        let hub = Hub::new(config());
+        let mut config = HubConfig::default();
+        config.tag_rules = rules();
+        let hub = Hub::new(config);
         install(&hub);
         hub
     }
@@ -327,21 +326,20 @@ mod tests {
     #[test]
     fn a_name_is_what_stands_in_the_query() {
         for (query, user) in [
-            (Some("name=ada"), Some("ada")),
-            (Some("a=b&name=Ada+Lovelace"), Some("Ada Lovelace")),
-            (Some("name=%E8%89%BE%E8%BE%BE"), Some("\u{827e}\u{8fbe}")),
-            (Some("name=%20ada%20"), Some("ada")),
-            (Some("name="), None),
-            (Some("name=%0a%00x"), None),
-            (Some("nickname=ada"), None),
-            (Some(""), None),
-            (None, None),
+            ("name=ada", Some("ada")),
+            ("a=b&name=Ada+Lovelace", Some("Ada Lovelace")),
+            ("name=%E8%89%BE%E8%BE%BE", Some("\u{827e}\u{8fbe}")),
+            ("name=%20ada%20", Some("ada")),
+            ("name=", None),
+            ("name=%0a%00x", None),
+            ("nickname=ada", None),
+            ("", None),
         ] {
             assert_eq!(identity(query).user.as_deref(), user, "{query:?}");
         }
         let (longest, longer) = ("n".repeat(MAX_NAME), "n".repeat(MAX_NAME + 1));
-        assert!(identity(Some(&format!("name={longest}"))).user.is_some());
-        assert!(identity(Some(&format!("name={longer}"))).user.is_none());
+        assert!(identity(&format!("name={longest}")).user.is_some());
+        assert!(identity(&format!("name={longer}")).user.is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use antiphon::Upgrade;
-use antiphon_hub::{hub::Hub, session::Hello};
+use antiphon_hub::{config::HubConfig, hub::Hub, session::Hello};
 use axum::{
     Router,
     extract::Request,
@@ -34,10 +34,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let routes = if let Some(path) = &args.watch {
             watch_routes(Watched::start(path)?)
         } else if args.command.is_empty() {
-            let hub = Hub::new(demo::config());
+            let mut config = HubConfig::default();
+            config.tag_rules = demo::rules();
+            let hub = Hub::new(config);
             demo::install(&hub);
             let socket = async move |upgrade: Upgrade, uri: Uri| {
-                let hello = Hello::from_identity(demo::identity(uri.query()));
+                let hello = Hello::from_identity(demo::identity(uri.query().unwrap_or_default()));
                 hub.accept(upgrade, hello)
             };
             pages::routes(Page::Echo)
