@@ -148,7 +148,7 @@ struct Room {
 }
 
 fn rooms(hub: &Hub) -> Rooms {
-    let tags = hub.tags("room:*", None, MAX_LISTED).items;
+    let tags = hub.tags(Some("room:*"), None, MAX_LISTED).items;
     let room = |(tag, count): (Arc<str>, usize)| {
         let name = tag.strip_prefix(ROOM)?.to_owned();
         Some(Room { name, count })
