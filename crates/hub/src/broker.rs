@@ -330,6 +330,9 @@ pub enum Control {
         /// Which.
         #[serde(rename = "g")]
         tag: Arc<str>,
+        /// A connection that does not.
+        #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+        except: Option<ConnectionId>,
     },
     /// Let them leave a tag.
     #[serde(rename = "l")]
@@ -340,6 +343,9 @@ pub enum Control {
         /// Which.
         #[serde(rename = "g")]
         tag: Arc<str>,
+        /// A connection that does not.
+        #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+        except: Option<ConnectionId>,
     },
     /// Move the end of their logins.
     #[serde(rename = "f")]
@@ -350,6 +356,9 @@ pub enum Control {
         /// To when; `None`: they have no end.
         #[serde(rename = "m")]
         expires_at: Option<u64>,
+        /// A connection whose login stays as it is.
+        #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+        except: Option<ConnectionId>,
     },
     /// Close what a login has opened, and do not let it in again.
     #[serde(rename = "v")]
@@ -357,7 +366,10 @@ pub enum Control {
         /// Which login.
         #[serde(rename = "w")]
         what: Revoked,
-        /// Of a user, only logins that were made before this moment; `None`: all.
+        /// Whose session it is, where that is known: it saves looking at every connection.
+        #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+        user: Option<Arc<str>>,
+        /// Of a user, only logins that are not newer than this moment; `None`: all.
         #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
         before: Option<u64>,
         /// Until when it is remembered.
@@ -623,6 +635,7 @@ mod tests {
         };
         let revoke = |what| Control::Revoke {
             what,
+            user: Some("alice".into()),
             before: Some(1),
             until: 2,
         };
@@ -642,14 +655,17 @@ mod tests {
             Body::Control(Control::Join {
                 target: Target::Connection(7.into()),
                 tag: "a".into(),
+                except: None,
             }),
             Body::Control(Control::Leave {
                 target: Target::All,
                 tag: "a".into(),
+                except: Some(7.into()),
             }),
             Body::Control(Control::Refresh {
                 target: tag.clone(),
                 expires_at: None,
+                except: None,
             }),
             Body::Control(revoke(Revoked::User("alice".into()))),
             Body::Control(revoke(Revoked::Session("s".into()))),

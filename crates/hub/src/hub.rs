@@ -16,15 +16,18 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::{
+    broker::Broker,
     code::{CloseReason, close},
     config::{HubConfig, Overflow, PublishRule},
     id::ConnectionId,
     identity::Identity,
     json::{BadJson, Json},
+    link::Link,
     occurrence::{Observers, Occurrence, Subject},
     outbox::{Bounds, Budget, Flow, Frame, Offered, Push, unix_seconds},
     refusal::Refusal,
     registry::{Connection, Manner, Registry, lock},
+    revocation::Revocation,
     target::Target,
     wire::Wire,
 };
@@ -60,6 +63,16 @@ pub(crate) struct Inner {
     pub(crate) notices: crate::notice::Notices,
     pub(crate) draining: AtomicBool,
     shedding: std::sync::Mutex<()>,
+    /// The other nodes, where there can be any.
+    pub(crate) link: Option<Arc<Link>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            link.wake();
+        }
+    }
 }
 
 /// What has been refused, and how connections have ended.
@@ -95,6 +108,7 @@ pub(crate) struct Gates {
     pub(crate) disconnect: Option<OnDisconnect>,
     pub(crate) join: Option<OnJoin>,
     pub(crate) publish: Option<OnPublish>,
+    pub(crate) revoke: Vec<OnRevoke>,
 }
 
 pub(crate) type Middleware = Arc<dyn Fn(Client, Request, Next) -> BoxFuture<Answer> + Send + Sync>;
@@ -107,6 +121,8 @@ pub(crate) type OnJoin =
     Arc<dyn Fn(Client, Arc<str>) -> BoxFuture<Result<(), Refusal>> + Send + Sync>;
 pub(crate) type OnPublish =
     Arc<dyn Fn(Client, Publication) -> BoxFuture<Result<Publication, Refusal>> + Send + Sync>;
+
+pub(crate) type OnRevoke = Arc<dyn Fn(&Revocation) + Send + Sync>;
 
 /// A message that a client wants to publish to a tag itself.
 #[derive(Clone, Debug)]
@@ -202,6 +218,12 @@ pub struct Delivery {
     pub dropped: u64,
     /// There was no room, and they are being closed for it; or they were being closed already.
     pub closing: u64,
+    /// The bus has it for the other nodes. How many of their connections it meets is not known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub remote: bool,
+    /// The bus has failed: other nodes may not get it. This node's connections have it all the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unreachable: bool,
 }
 
 impl Delivery {
@@ -215,7 +237,7 @@ impl Delivery {
         }
     }
 
-    /// Whether nobody was there.
+    /// Whether nobody was there, on this node.
     #[must_use]
     pub fn is_nobody(&self) -> bool {
         self.receivers == 0
@@ -256,10 +278,22 @@ impl From<SendError> for Refusal {
 }
 
 impl Hub {
-    /// A hub of its own.
+    /// A hub of its own: no other node, and no cost for one.
     #[must_use]
     pub fn new(config: HubConfig) -> Self {
+        Self::linked(config, None)
+    }
+
+    /// A hub that is a node of a cluster, once it has [joined](Hub::join_cluster). Its bus is `broker`; as long as it is
+    /// alone there, it publishes and leases nothing.
+    #[must_use]
+    pub fn with_broker(config: HubConfig, broker: Arc<dyn Broker>) -> Self {
+        Self::linked(config, Some(Arc::new(Link::new(broker))))
+    }
+
+    fn linked(config: HubConfig, link: Option<Arc<Link>>) -> Self {
         Self(Arc::new(Inner {
+            link,
             registry: Registry::new(),
             budget: Arc::new(Budget::new(config.memory_budget)),
             flow: Flow::default(),
@@ -293,37 +327,6 @@ impl Hub {
             .config
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
-    }
-
-    /// Everybody.
-    pub fn all(&self) -> Audience {
-        self.audience(Target::All)
-    }
-
-    /// One connection.
-    pub fn connection(&self, id: ConnectionId) -> Audience {
-        self.audience(Target::Connection(id))
-    }
-
-    /// All connections of a user.
-    pub fn user(&self, user: impl Into<Arc<str>>) -> Audience {
-        self.audience(Target::User(user.into()))
-    }
-
-    /// All connections that have joined a tag.
-    pub fn tag(&self, tag: impl Into<Arc<str>>) -> Audience {
-        self.audience(Target::Tag(tag.into()))
-    }
-
-    /// Whoever is meant by `target`.
-    pub fn audience(&self, target: Target) -> Audience {
-        Audience {
-            hub: self.clone(),
-            target,
-            except: None,
-            key: None,
-            overflow: None,
-        }
     }
 
     /// The client with this id, if it is connected to this node.
@@ -531,154 +534,6 @@ impl Outgoing {
             timestamp: unix_seconds(),
         };
         Frame::push(push, &inner.budget)
-    }
-}
-
-/// Whom something is for, and how it is sent to them.
-#[derive(Clone, Debug)]
-#[must_use = "nothing happens before a method is called on it"]
-pub struct Audience {
-    pub(crate) hub: Hub,
-    pub(crate) target: Target,
-    except: Option<ConnectionId>,
-    key: Option<Arc<str>>,
-    overflow: Option<Overflow>,
-}
-
-impl Audience {
-    /// Without this connection.
-    pub fn except(mut self, id: ConnectionId) -> Self {
-        self.except = Some(id);
-        self
-    }
-
-    /// A newer message with the same key replaces this one where it still waits: only the latest value matters.
-    pub fn latest(mut self, key: impl Into<Arc<str>>) -> Self {
-        self.key = Some(key.into());
-        self.overflow = Some(Overflow::Latest);
-        self
-    }
-
-    /// What happens where there is no room, in place of what the configuration says.
-    pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = Some(overflow);
-        self
-    }
-
-    /// Sends an event. It is encoded once, waits for nobody, and says what became of it.
-    ///
-    /// # Errors
-    ///
-    /// Nobody gets it: the data has no JSON, a name is too long, or the memory for messages is used up.
-    ///
-    /// # Cancel safety
-    ///
-    /// The connections of this node have it when the first poll returns.
-    pub async fn send(&self, event: &str, data: impl Serialize) -> Result<Delivery, SendError> {
-        self.send_json(event, Some(Json::of(&data).map_err(SendError::Data)?))
-            .await
-    }
-
-    /// Sends an event whose data is JSON already, or that has none.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`send`](Self::send).
-    #[expect(clippy::unused_async, reason = "a network broker will wait here")]
-    pub async fn send_json(&self, event: &str, data: Option<Json>) -> Result<Delivery, SendError> {
-        // The tag without a name is one, as it is in hotgo.
-        let longest = self.hub.config().max_name_length;
-        if !self.hub.is_name(event) || self.target.name().is_some_and(|name| name.len() > longest) {
-            return Err(SendError::Name);
-        }
-        let message = Outgoing {
-            event: Arc::from(event),
-            data,
-            except: self.except,
-            key: self.key.clone(),
-            overflow: self.overflow,
-        };
-        self.hub.deliver(&self.target, &message)
-    }
-
-    /// Closes the connections; how many.
-    ///
-    /// # Cancel safety
-    ///
-    /// The connections of this node are being closed when the first poll returns.
-    #[expect(clippy::unused_async, reason = "a network broker will wait here")]
-    pub async fn disconnect(&self, reason: CloseReason) -> u64 {
-        let mut closed = 0;
-        for connection in self.connections() {
-            closed += u64::from(connection.close(reason.clone()));
-        }
-        closed
-    }
-
-    /// How many connections of this node are meant.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        let registry = &self.hub.0.registry;
-        let (count, excepted) = match &self.target {
-            Target::All => (
-                registry.count(),
-                self.except.is_some_and(|id| registry.get(id).is_some()),
-            ),
-            Target::Connection(id) => (
-                usize::from(registry.get(*id).is_some()),
-                self.except == Some(*id),
-            ),
-            Target::User(name) | Target::Tag(name) => {
-                let groups = if matches!(self.target, Target::User(_)) {
-                    &registry.users
-                } else {
-                    &registry.tags
-                };
-                groups.get(name).map_or((0, false), |group| {
-                    let state = group.state();
-                    (
-                        state.members.len(),
-                        self.except
-                            .is_some_and(|id| state.members.contains_key(&id)),
-                    )
-                })
-            }
-        };
-        count - usize::from(excepted && count > 0)
-    }
-
-    /// The connections of this node that are meant.
-    pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
-        let registry = &self.hub.0.registry;
-        let mut found = Vec::new();
-        let mut take = |connection: &Arc<Connection>| {
-            if self.except != Some(connection.id) {
-                found.push(connection.clone());
-            }
-        };
-        match &self.target {
-            Target::All => registry.scan(take),
-            Target::Connection(id) => {
-                if let Some(connection) = registry.get(*id) {
-                    take(&connection);
-                }
-            }
-            Target::User(name) => {
-                if let Some(group) = registry.users.get(name) {
-                    group.state().members.values().for_each(take);
-                }
-            }
-            Target::Tag(name) => {
-                if let Some(group) = registry.tags.get(name) {
-                    group.state().members.values().for_each(take);
-                }
-            }
-        }
-        found
     }
 }
 

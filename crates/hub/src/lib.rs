@@ -2,7 +2,9 @@
 //!
 //! No process, no command line, no configuration file and no JWT: those are the server's.
 
+pub mod audience;
 pub mod broker;
+pub mod cluster;
 pub mod code;
 pub mod config;
 pub mod hub;
@@ -10,11 +12,13 @@ pub mod id;
 pub mod identity;
 pub mod json;
 pub mod lifecycle;
+pub mod link;
 pub mod notice;
 pub mod occurrence;
 pub mod permission;
 pub mod presence;
 pub mod refusal;
+pub mod revocation;
 pub mod router;
 pub mod session;
 pub mod target;

@@ -9,9 +9,11 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
+    audience::{Audience, Reached},
+    broker::Control,
     code::{CloseReason, ErrorCode, close, event},
     config::LoginPolicy,
-    hub::{Audience, Client, Hub},
+    hub::{Client, Hub},
     identity::Identity,
     json::Json,
     notice::Member,
@@ -362,13 +364,29 @@ impl Client {
 }
 
 impl Audience {
-    /// Has the connections of this node join a tag; how many did.
+    /// Has the connections join a tag, whatever the clients themselves may do.
     ///
     /// # Errors
     ///
-    /// The first reason why one of them could not; the others have joined all the same.
-    pub fn join(&self, tag: impl Into<Arc<str>>) -> Result<u64, Refusal> {
+    /// The first reason why one of this node's could not; the others have joined all the same, on all nodes.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connections of this node have joined when the first poll returns; other nodes may or may not be told.
+    pub async fn join(&self, tag: impl Into<Arc<str>> + Send) -> Result<Reached, Refusal> {
         let tag = tag.into();
+        let joined = self.join_here(&tag);
+        let count = joined.as_ref().copied().unwrap_or(0);
+        let control = || Control::Join {
+            target: self.target.clone(),
+            tag,
+            except: self.except,
+        };
+        let reached = self.hub.command(&self.target, count, control).await;
+        joined.map(|_| reached)
+    }
+
+    pub(crate) fn join_here(&self, tag: &Arc<str>) -> Result<u64, Refusal> {
         let (mut joined, mut failed) = (0, None);
         for connection in self.connections() {
             match self.hub.handle(connection).join(tag.clone()) {
@@ -381,24 +399,26 @@ impl Audience {
         failed.map_or(Ok(joined), Err)
     }
 
-    /// Has the connections of this node leave a tag; how many did.
-    pub fn leave(&self, tag: &str) -> u64 {
+    /// Has the connections leave a tag.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connections of this node have left when the first poll returns; other nodes may or may not be told.
+    pub async fn leave(&self, tag: &str) -> Reached {
+        let left = self.leave_here(tag);
+        let control = || Control::Leave {
+            target: self.target.clone(),
+            tag: Arc::from(tag),
+            except: self.except,
+        };
+        self.hub.command(&self.target, left, control).await
+    }
+
+    pub(crate) fn leave_here(&self, tag: &str) -> u64 {
         let mut left = 0;
         for connection in self.connections() {
             left += u64::from(self.hub.handle(connection).leave(tag));
         }
         left
-    }
-
-    /// Gives the connections' logins another end, or none; how many there were.
-    pub fn refresh(&self, expires_at: Option<std::time::SystemTime>) -> u64 {
-        let mut refreshed = 0;
-        for connection in self.connections() {
-            let mut identity = Identity::clone(&connection.identity());
-            identity.expires_at = expires_at;
-            connection.set_identity(Arc::new(identity));
-            refreshed += 1;
-        }
-        refreshed
     }
 }

@@ -1,6 +1,7 @@
 //! Who is here: lists with filters and pages, and the numbers of a hub.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     net::IpAddr,
@@ -11,18 +12,20 @@ use std::{
     time::SystemTime,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
-    hub::{Audience, Client, Hub},
+    audience::Audience,
+    hub::{Client, Hub},
     id::ConnectionId,
     json::Json,
     notice::Member,
     registry::unix_millis,
+    wire::Wire,
 };
 
 /// A connection, as an operator sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ConnectionInfo {
     /// Its id.
@@ -42,7 +45,8 @@ pub struct ConnectionInfo {
     /// What it says that it is.
     pub user_agent: Option<Arc<str>>,
     /// The wire: `v1` or `v2`.
-    pub wire: &'static str,
+    #[serde(deserialize_with = "wire_name")]
+    pub wire: Cow<'static, str>,
     /// When it connected, in Unix milliseconds.
     pub connected_at: u64,
     /// When its latest message came, in Unix milliseconds.
@@ -78,7 +82,7 @@ impl Client {
             info: identity.info.clone(),
             address: connection.address,
             user_agent: connection.user_agent.clone(),
-            wire: connection.wire.name(),
+            wire: Cow::Borrowed(connection.wire.name()),
             connected_at: unix_millis(connection.connected_at),
             last_active: connection.last_active.load(Relaxed),
             expires_at: identity.expires_at.map(unix_millis),
@@ -89,8 +93,17 @@ impl Client {
     }
 }
 
+/// The name of a wire that another node has written.
+fn wire_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'static, str>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let known = [Wire::V1, Wire::V2].map(Wire::name);
+    let known = known.into_iter().find(|known| *known == name);
+    Ok(known.map_or(Cow::Owned(name), Cow::Borrowed))
+}
+
 /// Which connections are listed. The default lists all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Filter {
     /// Of this user alone.
@@ -134,7 +147,7 @@ impl Filter {
 }
 
 /// A part of a list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Page<T> {
     /// The entries.
@@ -275,6 +288,15 @@ impl Hub {
             written_bytes: read(&flow.written_bytes),
             received: read(&flow.received),
             received_bytes: read(&flow.received_bytes),
+            cluster: inner.link.as_deref().map(|link| ClusterStats {
+                nodes: link.others().len(),
+                published: read(&link.counters.published),
+                received: read(&link.counters.received),
+                lost: read(&link.counters.lost),
+                errors: read(&link.counters.errors),
+                ignored: read(&link.counters.ignored),
+                lost_nodes: read(&link.counters.lost_nodes),
+            }),
         }
     }
 
@@ -400,4 +422,26 @@ pub struct HubStats {
     pub received: u64,
     /// Bytes of them.
     pub received_bytes: u64,
+    /// What has been said to other nodes, and how that went; `None` where there can be none.
+    pub cluster: Option<ClusterStats>,
+}
+
+/// What has happened between this node and the others since it began.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ClusterStats {
+    /// Other nodes that are there now.
+    pub nodes: usize,
+    /// Envelopes given to the bus.
+    pub published: u64,
+    /// Envelopes of other nodes that came.
+    pub received: u64,
+    /// Events that this node was too slow for.
+    pub lost: u64,
+    /// Calls of the bus that failed or did not end in time.
+    pub errors: u64,
+    /// Envelopes that this node does not know what to do with: of a newer version, or answers that came too late.
+    pub ignored: u64,
+    /// Nodes that went without a goodbye.
+    pub lost_nodes: u64,
 }

@@ -76,7 +76,10 @@ async fn a_kick_is_told_and_a_close_frame_follows() {
     let mut old = v1(&hub, user("ada")).await;
     let mut new = v2(&hub, user("ada")).await;
     assert_eq!(
-        hub.user("ada").disconnect(close::FORCE_NO_RECONNECT).await,
+        hub.user("ada")
+            .disconnect(close::FORCE_NO_RECONNECT)
+            .await
+            .connections,
         2
     );
     let (code, _, events) = old.closed().await;
