@@ -1,14 +1,39 @@
-//! Logs and panics: to stderr, one line each, coloured only on a terminal.
+//! Logs and panics: to stderr, one line each, coloured only on a terminal, and never more of one kind than are useful.
 
-use std::{env, panic};
+mod format;
+mod limiter;
 
-use tracing_subscriber::EnvFilter;
+use std::{
+    env, panic,
+    sync::{Arc, OnceLock, atomic::Ordering},
+};
 
+use tracing_subscriber::{
+    EnvFilter, Layer as _, Registry,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt as _,
+    reload,
+    util::SubscriberInitExt as _,
+};
+
+use self::format::{Lines, Manner};
 use crate::{
     cli::GlobalArgs,
+    config::schema::{LogFormat, Logs},
     failure::{Exit, Failure},
     value,
 };
+
+/// The log of this process, once there is one.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+/// What a configuration can change of a log that runs.
+struct Log {
+    manner: Arc<Manner>,
+    filter: reload::Handle<EnvFilter, Registry>,
+    /// The command line has said what is logged.
+    is_filtered: bool,
+}
 
 /// Sends the log to stderr: warnings; `-v` adds what happens, `-vv` and `-vvv` details; `--quiet` leaves errors.
 /// `control` adds control frames, whatever else is logged.
@@ -24,13 +49,7 @@ pub(crate) fn start(global: &GlobalArgs, control: bool) -> Result<(), Failure> {
         (false, 2) => "debug,antiphon=trace",
         (false, _) => "trace",
     };
-    let filter = EnvFilter::try_new(global.log.as_deref().unwrap_or(level)).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            format!("the log filter is not understood: {error}"),
-            "write it as level or crate=level,...",
-        )
-    })?;
+    let filter = filter(global.log.as_deref().unwrap_or(level))?;
     // The target is the library's; a filter that is a constant cannot fail to parse.
     let filter = match (control, "antiphon::control=trace".parse()) {
         (true, Ok(directive)) => filter.add_directive(directive),
@@ -40,13 +59,74 @@ pub(crate) fn start(global: &GlobalArgs, control: bool) -> Result<(), Failure> {
         anstream::AutoStream::choice(&std::io::stderr()),
         anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi
     );
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_target(global.verbose > 0)
-        .init();
+    let manner = Arc::new(Manner::default());
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = layer(manner.clone(), std::io::stderr, global.verbose > 0, colour);
+    if Registry::default()
+        .with(filter.and_then(lines))
+        .try_init()
+        .is_ok()
+    {
+        let _ = LOG.set(Log {
+            manner,
+            filter: handle,
+            is_filtered: global.log.is_some() || global.verbose > 0 || global.quiet,
+        });
+    }
     Ok(())
+}
+
+/// Logs from now on as the configuration says; the command line's `--log`, `-v` and `--quiet` stay above its level.
+///
+/// # Errors
+///
+/// `logs.level` is no filter.
+pub(crate) fn configure(logs: &Logs) -> Result<(), Failure> {
+    let filter = filter(&logs.level)?;
+    let Some(log) = LOG.get() else { return Ok(()) };
+    log.manner
+        .json
+        .store(logs.format == LogFormat::Json, Ordering::Relaxed);
+    log.manner.limiter.set_rate(logs.rate);
+    if !log.is_filtered {
+        // It fails only where there is no log any more.
+        let _ = log.filter.reload(filter);
+    }
+    Ok(())
+}
+
+/// Lines that were left out because there were too many of their kind.
+pub(crate) fn left_out() -> u64 {
+    LOG.get().map_or(0, |log| log.manner.limiter.left_out())
+}
+
+fn filter(text: &str) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(text).map_err(|error| {
+        Failure::new(
+            Exit::Usage,
+            format!("the log filter is not understood: {error}"),
+            "write it as level or crate=level,...",
+        )
+    })
+}
+
+fn layer<W>(
+    manner: Arc<Manner>,
+    writer: W,
+    target: bool,
+    colour: bool,
+) -> impl tracing_subscriber::Layer<Registry>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    fmt::layer()
+        .fmt_fields(format::fields())
+        .event_format(Lines {
+            text: fmt::format().with_target(target),
+            manner,
+        })
+        .with_ansi(colour)
+        .with_writer(writer)
 }
 
 /// A panic is a defect of ours: one line for the user, the backtrace only for those who ask for it.
@@ -67,3 +147,6 @@ pub(crate) fn tame_panics() {
         );
     }));
 }
+
+#[cfg(test)]
+mod tests;

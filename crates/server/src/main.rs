@@ -19,6 +19,7 @@ mod health;
 mod hooks;
 mod lines;
 mod listen;
+#[allow(dead_code, reason = "configured by the realtime server")]
 mod log;
 #[allow(dead_code, reason = "called by the realtime server")]
 mod metrics;

@@ -30,7 +30,7 @@ use self::{
     usage::Usage,
 };
 use crate::{
-    config::schema::Metrics as Settings, hooks::call::HookStats, outgoing::Stats as Outgoing,
+    config::schema::Metrics as Settings, hooks::call::HookStats, log, outgoing::Stats as Outgoing,
     setting::Secret, webhooks::queue::Stats as Webhooks,
 };
 
@@ -200,6 +200,7 @@ impl Sources {
             webhooks: ask(&self.webhooks),
             outgoing: ask(&self.outgoing),
             auth: ask(&self.auth),
+            log_lines: log::left_out(),
             usage: Usage::now(),
         }
     }

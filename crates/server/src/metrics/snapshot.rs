@@ -27,6 +27,7 @@ pub(crate) struct Snapshot {
     pub(super) webhooks: Option<Webhooks>,
     pub(super) outgoing: Option<Outgoing>,
     pub(super) auth: Option<AuthStats>,
+    pub(super) log_lines: u64,
     pub(super) usage: Usage,
 }
 

@@ -260,6 +260,7 @@ pub(super) const LIMITS: &[Limit] = limits! {
     "handshakes" ["server.max_handshakes"] "a new connection is refused" |s| Some(s.accept?.refused_handshakes);
     "files" [] "the process can open no more files: a new connection is refused"
         |s| Some(s.accept?.refused_descriptors);
+    "accept_rate" ["server.accept_rate"] "a new connection waits for its turn" |s| Some(s.accept?.delayed_accepts);
     "handshake_timeout" ["server.handshake_timeout"] "the connection is closed, or answered with 503"
         |s| Some(s.accept?.handshake_timeouts);
     "http_idle_timeout" [] "a silent HTTP connection is closed" |s| Some(s.accept?.idle_timeouts);
@@ -283,6 +284,7 @@ pub(super) const LIMITS: &[Limit] = limits! {
     "outgoing_timeout" ["hooks.connect.timeout", "webhooks.timeout"] "the request fails"
         |s| Some(s.outgoing?.timeouts);
     "outgoing_answer" ["hooks.max_response_size"] "the request fails" |s| Some(s.outgoing?.too_large);
+    "log_lines" ["logs.rate"] "the line is left out, and counted in the next one" |s| Some(s.log_lines);
     "revocations" ["auth.max_revocations"] "the revocation is refused" |s| Some(s.auth?.revocations_refused);
     "tickets" ["auth.max_tickets"] "no ticket is issued" |s| Some(s.auth?.tickets_refused);
 };
