@@ -233,10 +233,12 @@ impl Driver {
         cx: &Context<'_>,
         queue: impl FnOnce(&mut Connection) -> Result<(), Refused>,
     ) -> Poll<Result<u64, Error>> {
-        if self.has_room() || self.poll_write_out().is_ready() {
-            if let Some(error) = self.send_error() {
-                return Poll::Ready(Err(error));
-            }
+        let has_room = self.has_room() || self.poll_write_out().is_ready();
+        // After the end there may be no room for ever: what is left is for a peer that takes nothing.
+        if let Some(error) = self.send_error() {
+            return Poll::Ready(Err(error));
+        }
+        if has_room {
             match self.queue(queue) {
                 Ok(()) => return Poll::Ready(Ok(self.queued)),
                 Err(Refused::InsideMessage) => {}

@@ -573,3 +573,16 @@ async fn a_transport_that_holds_the_last_bytes_back_is_given_up() {
     assert_eq!(server.recv().await.unwrap(), None);
     assert_eq!(start.elapsed().as_secs(), 2);
 }
+
+/// Whoever waits for room must not wait for ever when the connection ends meanwhile.
+#[tokio::test(start_paused = true)]
+async fn waiting_for_room_ends_with_the_connection() {
+    let (_near, far) = tokio::io::duplex(64);
+    let mut config = Config::default();
+    config.write_high_water = 64;
+    let socket = WebSocket::from_io(far, Role::Server, config);
+    socket.feed("x".repeat(200)).await.expect("room");
+    let start = tokio::time::Instant::now();
+    assert!(socket.feed("y").await.is_err());
+    assert_eq!(start.elapsed().as_secs(), 10, "write_timeout");
+}
