@@ -214,6 +214,13 @@ impl Upgrade {
         &self.peer
     }
 
+    /// Whether the page that asks may connect, as the [`Origins`] in force say. [`on_socket`](Self::on_socket) refuses it
+    /// anyway; a handler that does something costly before can ask first.
+    #[must_use]
+    pub fn is_origin_allowed(&self) -> bool {
+        self.judge_origin().is_ok()
+    }
+
     /// Answers the request, and runs `handler` with the socket in a task of its own once the client has the answer.
     /// The response may be given further headers.
     ///

@@ -653,8 +653,7 @@ impl Client {
         let identity = self.connection.identity();
         Subject::new(
             self.connection.id,
-            identity.user.clone(),
-            identity.session.clone(),
+            &identity,
             self.connection.address,
             self.connection.connected_at,
         )

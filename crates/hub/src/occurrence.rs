@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::{id::ConnectionId, registry::lock};
+use crate::{id::ConnectionId, identity::Identity, registry::lock};
 
 /// Something that has happened.
 #[derive(Clone, Debug, Serialize)]
@@ -79,6 +79,12 @@ pub struct Subject {
     /// Its login.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<Arc<str>>,
+    /// The application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app: Option<Arc<str>>,
+    /// The kind of device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Arc<str>>,
     /// Where it comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
@@ -90,15 +96,16 @@ pub struct Subject {
 impl Subject {
     pub(crate) fn new(
         connection: ConnectionId,
-        user: Option<Arc<str>>,
-        session: Option<Arc<str>>,
+        identity: &Identity,
         address: Option<IpAddr>,
         connected_at: SystemTime,
     ) -> Self {
         Self {
             connection,
-            user,
-            session,
+            user: identity.user.clone(),
+            session: identity.session.clone(),
+            app: identity.app.clone(),
+            platform: identity.platform.clone(),
             address,
             connected_at,
         }

@@ -58,6 +58,11 @@ impl Failure {
         }
     }
 
+    /// What happened, and what to do, in one line.
+    pub(crate) fn words(&self) -> String {
+        format!("{}; {}", self.what, self.hint)
+    }
+
     /// An end that needs no words.
     pub(crate) fn silent(exit: Exit) -> Self {
         Self::new(exit, "", "")

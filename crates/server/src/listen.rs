@@ -90,7 +90,7 @@ async fn start(args: &ListenArgs, routes: Router) -> Result<Running, Failure> {
             .max(u32::try_from(size / SMALL_FRAGMENT).unwrap_or(u32::MAX));
         config.max_inflate_ratio = u32::MAX;
     }
-    config.ping_interval = (!args.ping_interval.is_zero()).then_some(args.ping_interval);
+    config.ping_interval = Some(args.ping_interval()).filter(|interval| !interval.is_zero());
     let origins = if args.any_origin {
         Origins::allow_any()
     } else {
@@ -105,14 +105,18 @@ async fn start(args: &ListenArgs, routes: Router) -> Result<Running, Failure> {
             })?
     };
     let mut server = Server::new()
-        .bind(&args.listen)
+        .bind(args.listen())
         .router(routes)
         .http2(true)
         .config(config)
         .origins(origins)
         .subprotocols(args.subprotocols.iter().map(String::as_str))
-        .drain_timeout(args.drain);
-    if let Some(tls) = tls::certificate(args)? {
+        .drain_timeout(args.drain());
+    if let Some(tls) = tls::certificate(
+        args.tls_cert.as_deref(),
+        args.tls_key.as_deref(),
+        args.tls_self_signed,
+    )? {
         server = server.tls(tls);
     }
     if let Some(deflate) = args.compression.config() {
@@ -124,7 +128,7 @@ async fn start(args: &ListenArgs, routes: Router) -> Result<Running, Failure> {
     server.start().await.map_err(|error| unusable(&error))
 }
 
-fn unusable(error: &Error) -> Failure {
+pub(crate) fn unusable(error: &Error) -> Failure {
     let hint = match error.kind() {
         ErrorKind::Io => "choose another --listen, or stop the program that has it",
         _ => "check the options; --help explains them",
@@ -133,13 +137,13 @@ fn unusable(error: &Error) -> Failure {
 }
 
 /// A line on stdout, for scripts that wait for it. Nobody has to read it.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 /// "All addresses" is nothing that a browser can open.
-fn for_browsers(address: SocketAddr) -> SocketAddr {
+pub(crate) fn for_browsers(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
         IpAddr::V6(ip) if ip.is_unspecified() => {
@@ -151,7 +155,7 @@ fn for_browsers(address: SocketAddr) -> SocketAddr {
 
 /// Ctrl-C, or the SIGTERM of a service manager.
 #[cfg(unix)]
-async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
 
     let (Ok(mut interrupt), Ok(mut terminate)) = (
@@ -168,7 +172,7 @@ async fn stop_signal() {
 }
 
 #[cfg(not(unix))]
-async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     if tokio::signal::ctrl_c().await.is_err() {
         future::pending::<()>().await;
     }

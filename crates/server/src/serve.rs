@@ -3,7 +3,6 @@
 use std::{net::IpAddr, sync::Arc};
 
 use antiphon::Upgrade;
-use antiphon_hub::{config::HubConfig, hub::Hub, session::Hello};
 use axum::{
     Router,
     extract::Request,
@@ -16,10 +15,11 @@ use http::{StatusCode, Uri, header, uri::Authority};
 use crate::{
     cli::server::ServeArgs,
     command::{Commands, Visitor},
-    demo, echo,
+    echo,
     failure::Failure,
     listen,
     pages::{self, Page},
+    realtime::{self, Use},
     watch::{self, Watched},
 };
 
@@ -30,22 +30,18 @@ use crate::{
 /// There is nothing to serve, or it cannot be served; and as [`listen::serve`].
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     args.check()?;
+    if args.dev {
+        let routes = pages::routes(Page::Echo)
+            .route("/ws", any(echo::answer))
+            .merge(pages::chat());
+        return realtime::run(args, guard(args, routes), Use::Demo);
+    }
+    if args.source.config.is_some() || !args.source.set.is_empty() {
+        return realtime::run(args, Router::new(), Use::Real);
+    }
     listen::runtime()?.block_on(async {
         let routes = if let Some(path) = &args.watch {
             watch_routes(Watched::start(path)?)
-        } else if args.command.is_empty() {
-            let mut config = HubConfig::default();
-            config.tag_rules = demo::rules();
-            let hub = Hub::new(config);
-            demo::install(&hub);
-            let socket = async move |upgrade: Upgrade, uri: Uri| {
-                let hello = Hello::from_identity(demo::identity(uri.query().unwrap_or_default()));
-                hub.accept(upgrade, hello)
-            };
-            pages::routes(Page::Echo)
-                .route("/ws", any(echo::answer))
-                .merge(pages::chat())
-                .route("/socket", any(socket))
         } else {
             command_routes(Arc::new(Commands::new(args)?))
         };

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::Write as _,
+    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -11,10 +12,7 @@ use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
-use crate::{
-    cli::server::ListenArgs,
-    failure::{Exit, Failure},
-};
+use crate::failure::{Exit, Failure};
 
 /// Whom the certificate for development names.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -28,11 +26,15 @@ const BACK: Duration = Duration::from_secs(3_600);
 /// # Errors
 ///
 /// A file cannot be read, or holds no certificate or no key that belongs to it.
-pub(crate) fn certificate(args: &ListenArgs) -> Result<Option<ServerTls>, Failure> {
-    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+pub(crate) fn certificate(
+    chain: Option<&Path>,
+    key: Option<&Path>,
+    self_signed: bool,
+) -> Result<Option<ServerTls>, Failure> {
+    if let (Some(certificate), Some(key)) = (chain, key) {
         return Ok(Some(ServerTls::from_pem_files(certificate, key)?));
     }
-    if !args.tls_self_signed {
+    if !self_signed {
         return Ok(None);
     }
     let made = SelfSigned::make(SystemTime::now()).map_err(|error| {

@@ -21,7 +21,8 @@ The first line on stdout is the address: listening on ws://127.0.0.1:8199/";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  antiphon serve --dev                                 page at /, echo at /ws
+  antiphon serve --dev                                 a chat at /chat, an echo at /
+  antiphon serve --config antiphon.toml                the realtime server
   antiphon serve --dev --tls-self-signed               the same over https and wss
   antiphon serve --command bc -l                       a calculator for each connection
   antiphon serve --listen 9000 --command python3 -u bot.py
@@ -36,8 +37,9 @@ The first line on stdout is the address: listening on ws://127.0.0.1:8199/";
 #[derive(Debug, Args)]
 pub(crate) struct ListenArgs {
     /// Address to listen on: HOST:PORT, or PORT of this machine alone; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8199", env = "ANTIPHON_LISTEN", value_parser = value::listen)]
-    pub(crate) listen: String,
+    /// [default: 127.0.0.1:8199]
+    #[arg(long, value_name = "ADDR", env = "ANTIPHON_LISTEN", value_parser = value::listen)]
+    pub(crate) listen: Option<String>,
     /// Certificate chain (PEM): https and wss
     #[arg(
         long,
@@ -84,23 +86,39 @@ pub(crate) struct ListenArgs {
     /// of many small fragments, and compressed ones that grow a hundredfold, up to that size
     #[arg(long, value_name = "SIZE", value_parser = value::positive_size, help_heading = "Bounds")]
     pub(crate) max_message_size: Option<usize>,
-    /// Silence after which a ping is sent; 0 for never
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = value::duration, help_heading = "Bounds")]
-    pub(crate) ping_interval: Duration,
-    /// Wait for connections to end after Ctrl-C or SIGTERM; a second signal ends it at once
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = value::duration, help_heading = "Bounds")]
-    pub(crate) drain: Duration,
+    /// Silence after which a ping is sent; 0 for never [default: 25s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration, help_heading = "Bounds")]
+    pub(crate) ping_interval: Option<Duration>,
+    /// Wait for connections to end after Ctrl-C or SIGTERM; a second signal ends it at once [default: 5s; with a
+    /// configuration 30s]
+    #[arg(long, value_name = "TIME", value_parser = value::duration, help_heading = "Bounds")]
+    pub(crate) drain: Option<Duration>,
     #[command(flatten)]
     pub(crate) compression: CompressionArgs,
 }
 
 impl ListenArgs {
+    /// The address.
+    pub(crate) fn listen(&self) -> &str {
+        self.listen.as_deref().unwrap_or("127.0.0.1:8199")
+    }
+
+    /// Silence after which a ping is sent.
+    pub(crate) fn ping_interval(&self) -> Duration {
+        self.ping_interval.unwrap_or(Duration::from_secs(25))
+    }
+
+    /// Wait for connections to end.
+    pub(crate) fn drain(&self) -> Duration {
+        self.drain.unwrap_or(Duration::from_secs(5))
+    }
+
     /// Whether nobody outside of this machine can connect.
     pub(crate) fn is_loopback(&self) -> bool {
         let host = self
-            .listen
+            .listen()
             .rsplit_once(':')
-            .map_or(self.listen.as_str(), |(host, _)| host);
+            .map_or(self.listen(), |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         host == "localhost"
             || host
@@ -128,7 +146,7 @@ pub(crate) struct EchoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES, group(ArgGroup::new("what").args(["dev", "command", "watch"])))]
 pub(crate) struct ServeArgs {
-    /// Serve a demo without any configuration: a page at /, an echo at /ws
+    /// Serve a demo without any configuration: an echo at /, a chat at /chat, the hub at /socket
     #[arg(long)]
     pub(crate) dev: bool,
     /// Run this program for each connection: messages are its lines
@@ -159,13 +177,15 @@ impl ServeArgs {
     ///
     /// Nothing was named; the failure explains what can be.
     pub(crate) fn check(&self) -> Result<(), Failure> {
-        if self.dev || !self.command.is_empty() || self.watch.is_some() {
+        let configured = self.source.config.is_some() || !self.source.set.is_empty();
+        if self.dev || configured || !self.command.is_empty() || self.watch.is_some() {
             return Ok(());
         }
         Err(Failure::new(
             Exit::Usage,
             "nothing to serve",
-            "try 'antiphon serve --dev' for a page and an echo, or --command PROGRAM, or --watch FILE",
+            "try 'antiphon serve --dev' for a page, a chat and an echo; --config FILE for a realtime server ('antiphon config \
+             init' writes one); --command PROGRAM or --watch FILE",
         ))
     }
 }

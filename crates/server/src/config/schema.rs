@@ -283,14 +283,12 @@ section! {
         message_rate: u32 = 100, Kind::Count(1, 1_000_000), "100", live;
         /// Messages of a client at once.
         message_burst: u32 = 200, Kind::Count(1, 1_000_000), "200", live;
-        /// Deepest nesting of a client's JSON.
-        json_depth: usize = 64, Kind::Count(1, 127), "64", live;
         /// Most event handlers at a time, of all connections together.
         handlers: usize = 1024, Kind::Count(1, 1_000_000), "1024";
         /// Time for a handler; its request is then answered with code 113.
         #[serde(with = "crate::setting::time")]
         handler_timeout: Duration = Duration::from_secs(30), Kind::Time(Zero::Refused), "\"30s\"", live;
-        /// Messages of one connection that wait for its handlers; beyond it nothing more is read from it.
+        /// Messages of one connection that wait for its handlers; beyond it they are answered with code 111.
         inbox: usize = 256, Kind::Count(1, 65_536), "256", live;
         /// How long joins and leaves of a tag are collected before its members are told; who comes back in time has not left.
         #[serde(with = "crate::setting::time")]

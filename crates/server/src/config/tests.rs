@@ -129,12 +129,12 @@ fn each_wrong_file_says_what_is_wrong_where_and_what_to_do() {
             "F:1:8: server.trusted_proxies: entry 1: '10.0.0.0/99' is no network; write it as 10.0.0.0/8 or fd00::/8",
         ),
         (
-            "[limits]\njson_depth = 0",
-            "F:2:1: limits.json_depth: 0 is too little; it takes: number, 1 to 127",
+            "[limits]\ninbox = 0",
+            "F:2:1: limits.inbox: 0 is too little; it takes: number, 1 to 65536",
         ),
         (
-            "[limits]\njson_depth = 9999",
-            "F:2:1: limits.json_depth: 9999 is too much; it takes: number, 1 to 127",
+            "[limits]\ninbox = 99999",
+            "F:2:1: limits.inbox: 99999 is too much; it takes: number, 1 to 65536",
         ),
         (
             "[limits]\nhandlers = -1",

@@ -1,0 +1,268 @@
+//! The realtime server: from a configuration to a hub with everything around it, and to its quiet end.
+
+mod door;
+mod reload;
+mod site;
+mod wiring;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use antiphon::{Config as SocketConfig, DeflateConfig, Origins, Running, Server, peer::Network};
+use axum::{Router, routing::any};
+
+use self::site::Site;
+use crate::{
+    cli::server::ServeArgs,
+    config::{
+        command::refused,
+        load::{self, Loaded, Sources},
+        schema::Config,
+    },
+    failure::{Exit, Failure},
+    health,
+    listen::{for_browsers, runtime, say, stop_signal, unusable},
+    metrics, tls,
+};
+
+/// Where a client of the demo is let in without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// A demo on this machine: clients say who they are.
+    Demo,
+    /// The real thing.
+    Real,
+}
+
+/// Serves until a signal. `pages` are served beside the hub.
+///
+/// # Errors
+///
+/// The configuration has problems, or an address cannot be used.
+pub(crate) fn run(args: &ServeArgs, pages: Router, purpose: Use) -> Result<(), Failure> {
+    let sources = sources(args, purpose);
+    let loaded = load::load(&sources).map_err(|problems| refused(&problems))?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    runtime()?.block_on(serve(sources, loaded, pages, purpose))
+}
+
+/// The sources of the configuration, with the older options above all.
+fn sources(args: &ServeArgs, purpose: Use) -> Sources {
+    let mut sources = crate::config::command::sources(&args.source);
+    let listen = &args.listen;
+    let mut flag = |key: &str, option: &str, value: Option<String>| {
+        if let Some(value) = value {
+            sources.flag(key, option, &value);
+        }
+    };
+    let path =
+        |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let time = |time: Duration| format!("{}ms", time.as_millis());
+    flag("server.listen", "--listen", listen.listen.clone());
+    flag("tls.cert", "--tls-cert", path(&listen.tls_cert));
+    flag("tls.key", "--tls-key", path(&listen.tls_key));
+    flag(
+        "tls.self_signed",
+        "--tls-self-signed",
+        listen.tls_self_signed.then(|| "true".into()),
+    );
+    if !listen.origins.is_empty() {
+        flag("server.origins", "--origin", Some(listen.origins.join(",")));
+    }
+    flag(
+        "server.insecure_any_origin",
+        "--any-origin",
+        listen.any_origin.then(|| "true".into()),
+    );
+    flag(
+        "server.max_connections",
+        "--max-connections",
+        listen.max_connections.map(|count| count.to_string()),
+    );
+    flag(
+        "websocket.max_message_size",
+        "--max-message-size",
+        listen.max_message_size.map(|size| size.to_string()),
+    );
+    flag(
+        "websocket.ping_interval",
+        "--ping-interval",
+        listen.ping_interval.map(time),
+    );
+    flag("server.drain", "--drain", listen.drain.map(time));
+    flag(
+        "websocket.compression",
+        "--compression",
+        listen.compression.config().map(|_| "true".into()),
+    );
+    if purpose == Use::Demo && listen.drain.is_none() {
+        sources.flag("server.drain", "--dev", "5s");
+    }
+    sources
+}
+
+async fn serve(
+    sources: Sources,
+    loaded: Loaded,
+    pages: Router,
+    purpose: Use,
+) -> Result<(), Failure> {
+    let config = loaded.config.clone();
+    let site = Arc::new(Site::new(sources, loaded, purpose)?);
+    wiring::wire(&site);
+    let routes = routes(&site, &config, pages);
+    let running = Arc::new(start(&config, routes).await?);
+    site.started(&running);
+    announce(&config, &running, purpose);
+    let beside = beside(&site, &config).await?;
+    let chores = tokio::spawn(site.clone().chores());
+    tokio::select! {
+        ended = running.wait() => return ended.map_err(Failure::from),
+        () = reload::on_hangup(&site, &running) => {}
+        () = stop_signal() => {}
+    }
+    tokio::select! {
+        () = site.drain(&running) => {}
+        () = stop_signal() => running.shutdown(),
+    }
+    running.shutdown();
+    tokio::select! {
+        ended = running.wait() => ended.map_err(Failure::from)?,
+        () = stop_signal() => {
+            running.shutdown();
+            running.wait().await.map_err(Failure::from)?;
+        }
+    }
+    chores.abort();
+    for server in &beside {
+        server.shutdown();
+        server.wait().await.map_err(Failure::from)?;
+    }
+    site.end().await;
+    Ok(())
+}
+
+/// Everything that is answered on the server's own address.
+fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
+    let path = config.server.path.trim_end_matches('/');
+    let socket = || {
+        let site = site.clone();
+        any(move |request| door::answer(site.clone(), request))
+    };
+    let mut routes = pages.merge(health::routes(site.health.clone(), &config.health));
+    if config.metrics.listen.is_none() && config.metrics.token.is_some() {
+        routes = routes.merge(metrics::routes(site.metrics.clone(), &config.metrics));
+    }
+    if path.is_empty() {
+        routes = routes.route("/", socket());
+    } else {
+        routes = routes
+            .route(path, socket())
+            .route(&format!("{path}/"), socket());
+    }
+    routes
+}
+
+/// The servers beside the main one: metrics with an address of their own.
+async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
+    let mut running = Vec::new();
+    if let Some(address) = &config.metrics.listen {
+        let routes = metrics::routes(site.metrics.clone(), &config.metrics)
+            .merge(health::routes(site.health.clone(), &config.health));
+        let server = Server::new()
+            .bind(address)
+            .router(routes)
+            .drain_timeout(LAST_WAIT);
+        let server = server.start().await.map_err(|error| unusable(&error))?;
+        for address in server.local_addrs() {
+            say(&format!(
+                "metrics on http://{address}{}",
+                config.metrics.path
+            ));
+        }
+        running.push(server);
+    }
+    Ok(running)
+}
+
+async fn start(config: &Config, routes: Router) -> Result<Running, Failure> {
+    let bounds = &config.websocket;
+    let mut socket = SocketConfig::default();
+    socket.max_message_size = bounds.max_message_size;
+    socket.max_fragments = bounds.max_fragments;
+    socket.ping_interval = Some(bounds.ping_interval).filter(|interval| !interval.is_zero());
+    socket.pong_timeout = bounds.pong_timeout;
+    socket.write_timeout = bounds.write_timeout;
+    socket.close_timeout = bounds.close_timeout;
+    let settings = &config.server;
+    let origins = if settings.insecure_any_origin {
+        Origins::allow_any()
+    } else {
+        Origins::same_origin()
+            .also(settings.origins.iter().map(String::as_str))
+            .map_err(|error| Failure::caused(Exit::Failure, &error, "see server.origins"))?
+    };
+    let proxies: Vec<Network> = settings
+        .trusted_proxies
+        .iter()
+        .filter_map(|network| network.parse().ok())
+        .collect();
+    let mut server = Server::new()
+        .bind(&settings.listen)
+        .router(routes)
+        .http2(true)
+        .config(socket)
+        .origins(origins)
+        .trusted_proxies(proxies)
+        .max_connections_per_address(settings.max_connections_per_address)
+        .max_handshakes(settings.max_handshakes)
+        .max_accept_rate(settings.accept_rate)
+        .handshake_timeout(settings.handshake_timeout)
+        .drain_timeout(LAST_WAIT);
+    if let Some(most) = settings.max_connections {
+        server = server.max_connections(most);
+    }
+    if bounds.compression {
+        server = server.compression(DeflateConfig::default());
+    }
+    if let Some(root) = &settings.static_root {
+        server = server.static_root(root);
+    }
+    let certificate = tls::certificate(
+        config.tls.cert.as_deref().map(Path::new),
+        config.tls.key.as_deref().map(Path::new),
+        config.tls.self_signed,
+    )?;
+    if let Some(certificate) = certificate {
+        server = server.tls(certificate);
+    }
+    server.start().await.map_err(|error| unusable(&error))
+}
+
+/// Wait for what is still open when every client has been told to go.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+fn announce(config: &Config, running: &Running, purpose: Use) {
+    let secure = if config.tls.cert.is_some() || config.tls.self_signed {
+        "s"
+    } else {
+        ""
+    };
+    for (index, address) in running.local_addrs().iter().enumerate() {
+        if index > 0 {
+            tracing::info!("also listening on ws{secure}://{address}/");
+            continue;
+        }
+        match purpose {
+            Use::Demo => {
+                say(&format!("listening on ws{secure}://{address}/"));
+                say(&format!("open http{secure}://{}/", for_browsers(*address)));
+            }
+            Use::Real => {
+                let path = &config.server.path;
+                say(&format!("listening on ws{secure}://{address}{path}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! SIGHUP: the configuration and the certificates are read again; a bad file is refused, and what is in force stays.
+
+use antiphon::Running;
+
+use super::site::Site;
+use crate::config::load;
+
+/// Reads again.
+pub(crate) fn reload(site: &Site, running: &Running) {
+    match load::load(&site.sources) {
+        Err(problems) => {
+            for problem in &problems.0 {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("the configuration is not taken over: the old one stays");
+        }
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            let changes = load::changes(&site.loaded(), &loaded);
+            match site.apply(loaded) {
+                Err(failure) => {
+                    let why = failure.words();
+                    tracing::error!(
+                        "the configuration is not taken over, the old one stays: {why}"
+                    );
+                }
+                Ok(()) => {
+                    tracing::info!(applied = ?changes.applied, "the configuration is read again");
+                    if !changes.restart.is_empty() {
+                        tracing::warn!(keys = ?changes.restart, "these keys wait for a restart");
+                    }
+                }
+            }
+        }
+    }
+    match running.reload_tls() {
+        Ok(()) => tracing::info!("certificates are read again"),
+        Err(error) => tracing::error!("the old certificate stays: {error}"),
+    }
+}
+
+/// Reloads at each SIGHUP, for ever.
+#[cfg(unix)]
+pub(crate) async fn on_hangup(site: &Site, running: &Running) {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return std::future::pending().await;
+    };
+    while hangup.recv().await.is_some() {
+        reload(site, running);
+    }
+}
+
+/// There is no such signal here.
+#[cfg(not(unix))]
+pub(crate) async fn on_hangup(_site: &Site, _running: &Running) {
+    std::future::pending::<()>().await;
+}
