@@ -1,5 +1,5 @@
 // Chromium on the page of `antiphon serve --dev`: it loads, connects, echoes, notices the end, connects again, fits a phone, speaks
-// two languages; plain, compressed, and over TLS with HTTP/2.
+// two languages; plain, compressed, and over TLS with HTTP/2. Then the chat beside it.
 //
 //     node browser.mjs PATH-OF-THE-COMMAND FOLDER-FOR-SCREENSHOTS
 //
@@ -12,6 +12,8 @@ import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 import { chromium } from 'playwright-core';
+
+import { chat } from './chat.mjs';
 
 const [binary, screenshots] = process.argv.slice(2);
 const patience = 20_000;
@@ -182,6 +184,7 @@ for (const [tag, options] of variants) {
   });
   await context.close();
 }
+await chat({ browser, check, serve, stop, screenshots, patience });
 await browser.close();
 console.log(`chromium ${browser.version()}, ${failures} failed`);
 process.exit(failures ? 1 : 0);
