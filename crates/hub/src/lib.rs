@@ -26,3 +26,10 @@ pub mod wire;
 
 mod outbox;
 mod registry;
+
+/// The pages of the guide, whose examples are tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../docs/chat.md")]
+    mod chat {}
+}
