@@ -4,30 +4,43 @@ mod revoke;
 mod survey;
 
 use std::{
-    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    future::ready,
+    sync::{
+        Arc, Weak,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
 use tokio::{
-    task::{JoinSet, yield_now},
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    task::{JoinError, JoinSet, yield_now},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 pub use self::survey::{MAX_SURVEYED, Survey};
 use crate::{
     broker::{
-        Body, BrokerError, CALL_TIMEOUT, Control, Envelope, Event, NodeId, NodeInfo, Publish,
-        Subscription,
+        Body, BrokerError, CALL_TIMEOUT, Control, Envelope, Event, LeaseKey, NodeId, NodeInfo,
+        Publish, Subscription,
     },
     code::CloseReason,
+    desk::{Job, Name, News},
     hub::{Hub, Inner, Outgoing},
-    link::{HEARTBEAT, Link},
+    id::ConnectionId,
+    json::Json,
+    link::{HEARTBEAT, Link, NODE_TTL},
     revocation::Revocation,
 };
 
 /// Most calls of the bus that a node has on their way for others: answers to what they ask. Beyond it a question is not
 /// answered, and counted as ignored.
 pub const MAX_ANSWERING: usize = 64;
+
+/// Most calls of the bus that a node has on their way to tell who comes and goes here; others wait for their turn.
+pub const MAX_LEASING: usize = 64;
+
+/// How long the bus is left alone after a call that has failed, before who comes and goes is told it again.
+pub const PAUSE: Duration = Duration::from_millis(500);
 
 /// After so many events of the bus others get their turn.
 const BURST: usize = 128;
@@ -41,6 +54,12 @@ impl Hub {
 
     /// Joins the other nodes on the bus: from now on everything that is sent, commanded and asked concerns them all. To
     /// be called before the first connection. What a hub without a bus has to join is nothing; it succeeds.
+    ///
+    /// From then on [`UserOnline`](crate::occurrence::Occurrence::UserOnline) and its like, also those of tags whose members
+    /// may be asked for, are told by one node of all, when the first connection of all nodes comes or the last goes. That
+    /// is the bus's to count, so they come when it has. When a node is lost another one tells who is offline for it.
+    /// While the second node of a cluster joins, or where the bus has lost what it knew, one may be told twice; where an
+    /// answer of the bus is lost, one may be missing. A node that was alone and is not any more keeps to this.
     ///
     /// The reading is a task that ends with the hub.
     ///
@@ -57,17 +76,26 @@ impl Hub {
         };
         let subscription = link.broker.subscribe(link.node)?;
         link.joined.store(true, Relaxed);
+        if link.active.load(Acquire) {
+            // It has left before, and has released everything.
+            self.share_all(link, true);
+        }
         let node = Node {
             hub: Arc::downgrade(&self.0),
             link: link.clone(),
             calls: JoinSet::new(),
+            saying: 0,
+            leasing: 0,
+            renewing: false,
+            paused: None,
         };
         tokio::spawn(node.run(subscription));
         Ok(())
     }
 
     /// Leaves the cluster in good order: after [`drain`](Hub::drain), before the process ends. Nothing is heard from
-    /// other nodes any more, and nothing told them. Ends within [`CALL_TIMEOUT`].
+    /// other nodes any more, and nothing told them. Connections that are still there are not counted any more. Ends
+    /// within twice [`CALL_TIMEOUT`].
     ///
     /// # Cancel safety
     ///
@@ -78,7 +106,7 @@ impl Hub {
             return;
         }
         // Who does not answer in time is left all the same: its leases run out.
-        let _ = timeout(CALL_TIMEOUT, link.ask_to_leave()).await;
+        let _ = timeout(CALL_TIMEOUT * 2, link.ask_to_leave()).await;
     }
 
     /// This node and the others that are there, by their ids. A node is heard of every [`HEARTBEAT`], and gone after
@@ -190,11 +218,24 @@ fn moment(millis: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + since
 }
 
-/// The task that reads what the others say.
+/// The task that reads what the others say, and tells the bus who is here.
 struct Node {
     hub: Weak<Inner>,
     link: Arc<Link>,
-    calls: JoinSet<()>,
+    calls: JoinSet<Done>,
+    saying: usize,
+    leasing: usize,
+    renewing: bool,
+    /// Until when the bus is left alone after an error.
+    paused: Option<Instant>,
+}
+
+/// A call of the bus that has ended.
+enum Done {
+    Said,
+    Leased(Name, ConnectionId, Json, Result<usize, BrokerError>),
+    Released(Name, ConnectionId, Result<Option<usize>, BrokerError>),
+    Renewed(Result<bool, BrokerError>),
 }
 
 impl Node {
@@ -202,7 +243,20 @@ impl Node {
         let mut pulse: Interval = interval(HEARTBEAT);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut burst = 0;
-        while self.hub.strong_count() > 0 && !self.link.is_leaving() {
+        let mut leaving: Option<Instant> = None;
+        while self.hub.strong_count() > 0 {
+            if self.link.is_leaving() {
+                let until = *leaving.get_or_insert_with(|| {
+                    self.link.desk.leave();
+                    Instant::now() + CALL_TIMEOUT
+                });
+                if self.link.desk.is_empty() || Instant::now() >= until {
+                    break;
+                }
+            }
+            self.start();
+            let wait = self.paused.into_iter().chain(leaving).min();
+            // Events go first: the loss of a node comes before what the bus has counted since.
             tokio::select! {
                 biased;
                 event = events.next(), if burst < BURST => {
@@ -212,19 +266,107 @@ impl Node {
                         None => break,
                     }
                 }
-                () = std::future::ready(()), if burst >= BURST => {
+                () = ready(()), if burst >= BURST => {
                     burst = 0;
-                    while self.calls.try_join_next().is_some() {}
+                    while let Some(done) = self.calls.try_join_next() {
+                        self.finish(done);
+                    }
                     yield_now().await;
                 }
-                Some(_) = self.calls.join_next(), if !self.calls.is_empty() => {}
+                Some(done) = self.calls.join_next(), if !self.calls.is_empty() => self.finish(done),
                 _ = pulse.tick() => self.beat(),
-                () = self.link.woken() => burst = 0,
+                () = self.link.woken() => {}
+                () = sleep_until(wait.unwrap_or_else(Instant::now)), if wait.is_some() => {
+                    self.paused = self.paused.filter(|paused| *paused > Instant::now());
+                }
             }
         }
         self.link.joined.store(false, Relaxed);
+        self.link.desk.clear();
         drop(events);
         self.link.left();
+    }
+
+    /// Gives the bus what there is to tell it, so much at a time.
+    fn start(&mut self) {
+        if self.paused.is_some() {
+            return;
+        }
+        while self.leasing < MAX_LEASING
+            && let Some(job) = self.link.desk.next()
+        {
+            self.leasing += 1;
+            let link = self.link.clone();
+            self.calls.spawn(async move {
+                let node = link.node;
+                let key = |(kind, name): Name, connection| LeaseKey {
+                    kind,
+                    name,
+                    node,
+                    connection,
+                };
+                match job {
+                    Job::Lease(name, connection, value) => {
+                        let key = key(name.clone(), connection);
+                        let lease = link.broker.lease(key, value.clone(), NODE_TTL);
+                        let outcome = link.bounded(lease).await;
+                        Done::Leased(name, connection, value, outcome)
+                    }
+                    Job::Release(name, connection) => {
+                        let release = link.broker.release(key(name.clone(), connection));
+                        let outcome = link.bounded(release).await;
+                        Done::Released(name, connection, outcome)
+                    }
+                }
+            });
+        }
+    }
+
+    fn finish(&mut self, done: Result<Done, JoinError>) {
+        // A broker that panics has a bug, and has been reported by the panic hook.
+        let Ok(done) = done else { return };
+        let (news, error) = match done {
+            Done::Said => {
+                self.saying -= 1;
+                return;
+            }
+            Done::Renewed(renewed) => {
+                self.renewing = false;
+                if renewed == Ok(false) {
+                    self.link.desk.again(false);
+                }
+                return;
+            }
+            Done::Leased(name, connection, value, outcome) => {
+                let news = self.link.desk.leased(name, connection, value, &outcome);
+                (news, outcome.err())
+            }
+            Done::Released(name, connection, outcome) => {
+                let news = self.link.desk.released(name, connection, &outcome);
+                (news, outcome.err())
+            }
+        };
+        self.leasing -= 1;
+        match error {
+            Some(error) if error.is_temporary() => self.paused = Some(Instant::now() + PAUSE),
+            Some(_) => {
+                self.link.counters.refused_leases.fetch_add(1, Relaxed);
+            }
+            None => {}
+        }
+        if let Some(news) = news
+            && let Some(hub) = self.hub.upgrade().map(Hub)
+        {
+            hub.note_news(news);
+            hub.0.observers.tell();
+        }
+    }
+
+    /// From now on the bus counts who is here.
+    fn activate(&self, hub: &Hub) {
+        if !self.link.is_alone() && !self.link.active.swap(true, AcqRel) {
+            hub.share_all(&self.link, false);
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -244,6 +386,7 @@ impl Node {
             Event::Disconnected => tracing::warn!("the bus cannot be reached"),
             Event::Reconnected => {
                 tracing::info!("the bus can be reached again");
+                self.link.desk.again(false);
                 self.beat();
             }
             Event::NodeJoined(node) => {
@@ -251,10 +394,24 @@ impl Node {
                 self.link.hear(node, None);
                 self.beat();
             }
-            Event::NodeLost { node, .. } => {
+            Event::NodeLost {
+                node,
+                vacated,
+                heir,
+                ..
+            } => {
                 counters.lost_nodes.fetch_add(1, Relaxed);
                 tracing::warn!(%node, "a node is lost");
-                if node != self.link.node {
+                self.link.desk.vacated(&vacated);
+                if heir == self.link.node {
+                    for name in vacated.iter() {
+                        hub.note_news(News::Absent(name.clone()));
+                    }
+                    hub.0.observers.tell();
+                }
+                if node == self.link.node {
+                    self.link.desk.again(true);
+                } else {
                     self.link.forget(node);
                 }
             }
@@ -275,7 +432,7 @@ impl Node {
             Body::Query { id, question } => {
                 self.link.hear(from, None);
                 match hub.reply(&question) {
-                    Some(answer) if self.calls.len() < MAX_ANSWERING => self.say(Body::Answer {
+                    Some(answer) if self.saying < MAX_ANSWERING => self.say(Body::Answer {
                         id,
                         to: from,
                         answer,
@@ -288,21 +445,32 @@ impl Node {
         }
     }
 
-    /// Says that this node is there, if there is anybody to hear it.
+    /// Says that this node is there, if there is anybody to hear it, and keeps its leases.
     fn beat(&mut self) {
         let Some(hub) = self.hub.upgrade().map(Hub) else {
             return;
         };
-        if !self.link.is_alone() && self.calls.len() < MAX_ANSWERING {
+        self.activate(&hub);
+        if !self.link.is_alone() && self.saying < MAX_ANSWERING {
             let info = hub.node_info(&self.link);
             self.say(Body::Node(info));
+        }
+        if self.link.desk.held() > 0 && !self.renewing {
+            self.renewing = true;
+            let link = self.link.clone();
+            self.calls.spawn(async move {
+                let renew = link.broker.renew(link.node, NODE_TTL);
+                Done::Renewed(link.bounded(renew).await)
+            });
         }
     }
 
     fn say(&mut self, body: Body) {
+        self.saying += 1;
         let link = self.link.clone();
         self.calls.spawn(async move {
             link.publish(body).await;
+            Done::Said
         });
     }
 }

@@ -24,6 +24,7 @@ pub mod session;
 pub mod target;
 pub mod wire;
 
+mod desk;
 mod outbox;
 mod registry;
 

@@ -1,7 +1,10 @@
 //! Coming and going: who is let in, who has to leave for it, and what others are told.
 
 use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
     time::Duration,
 };
 
@@ -10,12 +13,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     audience::{Audience, Reached},
-    broker::Control,
+    broker::{Control, LeaseKind},
     code::{CloseReason, ErrorCode, close, event},
     config::LoginPolicy,
+    desk::News,
     hub::{Client, Hub},
+    id::ConnectionId,
     identity::Identity,
     json::Json,
+    link::Link,
     notice::Member,
     occurrence::{Cause, Occurrence},
     outbox::{Frame, Push, unix_seconds},
@@ -56,8 +62,8 @@ impl Hub {
                 connection,
                 |_| self.manner(""),
                 |members| self.judge_login(&identity, members),
-                |_, _, first| {
-                    if first {
+                |group, _, first| {
+                    if !self.arrive(LeaseKind::User, group, first, client) && first {
                         inner
                             .observers
                             .note(Occurrence::UserOnline { user: user.clone() });
@@ -124,7 +130,7 @@ impl Hub {
             &client.connection,
             |group, _, last| self.note_left(client, group, last),
             |group, _, last| {
-                if last {
+                if !self.depart(LeaseKind::User, group, client) && last {
                     inner.observers.note(Occurrence::UserOffline {
                         user: group.name.clone(),
                     });
@@ -173,7 +179,7 @@ impl Hub {
             |tag| self.manner(tag),
             |group, state, first| {
                 position = Some(place(group, state));
-                if first {
+                if !self.arrive(LeaseKind::Tag, group, first, client) && first {
                     inner.observers.note(Occurrence::TagOccupied {
                         tag: group.name.clone(),
                     });
@@ -210,13 +216,84 @@ impl Hub {
         left
     }
 
+    /// Whether the bus counts who is in a group, and so says who is the first. Called under the group's lock.
+    fn arrive(&self, kind: LeaseKind, group: &Group, first: bool, client: &Client) -> bool {
+        let is_active = |link: &&Link| link.active.load(Acquire);
+        let Some(link) = self.0.link.as_deref().filter(is_active) else {
+            return false;
+        };
+        if kind == LeaseKind::Tag && !group.manner.presence {
+            return false;
+        }
+        if first {
+            group.shared.store(true, Relaxed);
+        } else if !group.shared.load(Relaxed) {
+            // It is older than the company; the node is about to take it up as a whole.
+            return false;
+        }
+        let name = (kind, group.name.clone());
+        link.desk.come(name, [client.seat()], false);
+        link.wake();
+        true
+    }
+
+    /// Whether the bus counts who is in a group, and so says who was the last. Called under the group's lock.
+    fn depart(&self, kind: LeaseKind, group: &Group, client: &Client) -> bool {
+        let Some(link) = self.0.link.as_deref() else {
+            return false;
+        };
+        if !group.shared.load(Relaxed) {
+            return false;
+        }
+        let news = link.desk.go((kind, group.name.clone()), client.id());
+        if let Some(news) = news {
+            self.note_news(news);
+        }
+        link.wake();
+        true
+    }
+
+    /// Has the bus count who is in every group, `again` also in those that it has counted before.
+    pub(crate) fn share_all(&self, link: &Link, again: bool) {
+        let registry = &self.0.registry;
+        for (kind, groups) in [
+            (LeaseKind::User, &registry.users),
+            (LeaseKind::Tag, &registry.tags),
+        ] {
+            groups.each(|group| {
+                if kind == LeaseKind::Tag && !group.manner.presence {
+                    return;
+                }
+                let state = group.state();
+                let shared = group.shared.swap(true, Relaxed);
+                if state.members.is_empty() || (shared && !again) {
+                    return;
+                }
+                let seats = state.members.values();
+                let seats = seats.map(|connection| self.handle(connection.clone()).seat());
+                link.desk.come((kind, group.name.clone()), seats, !shared);
+            });
+        }
+        link.wake();
+    }
+
+    /// Notes that the first of all nodes has come, or the last has gone.
+    pub(crate) fn note_news(&self, news: News) {
+        self.0.observers.note(match news {
+            News::Present((LeaseKind::User, user)) => Occurrence::UserOnline { user },
+            News::Present((LeaseKind::Tag, tag)) => Occurrence::TagOccupied { tag },
+            News::Absent((LeaseKind::User, user)) => Occurrence::UserOffline { user },
+            News::Absent((LeaseKind::Tag, tag)) => Occurrence::TagVacated { tag },
+        });
+    }
+
     fn note_left(&self, client: &Client, group: &Group, last: bool) {
         let inner = &*self.0;
         inner.observers.note(Occurrence::Left {
             subject: client.subject(),
             tag: group.name.clone(),
         });
-        if last {
+        if !self.depart(LeaseKind::Tag, group, client) && last {
             inner.observers.note(Occurrence::TagVacated {
                 tag: group.name.clone(),
             });
@@ -353,6 +430,12 @@ impl Client {
     /// Leaves a tag; `false` where it was not there.
     pub fn leave(&self, tag: &str) -> bool {
         self.hub.leave_tag(self, tag)
+    }
+
+    /// The connection, and what a lease of it shows.
+    fn seat(&self) -> (ConnectionId, Json) {
+        let value = Json::of(&self.member()).unwrap_or_else(|_| Json::null());
+        (self.id(), value)
     }
 
     /// The client as the members of its tags see it.

@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     broker::{Body, Broker, BrokerError, CALL_TIMEOUT, Envelope, ErrorKind, NodeId, NodeInfo},
+    desk::Desk,
     json::Json,
     registry::lock,
 };
@@ -38,6 +39,9 @@ pub(crate) struct Link {
     pub(crate) started: Instant,
     /// Somebody reads what the others say.
     pub(crate) joined: AtomicBool,
+    /// There are others, or have been: who is here is the bus's to count.
+    pub(crate) active: AtomicBool,
+    pub(crate) desk: Desk,
     others: Mutex<BTreeMap<NodeId, Other>>,
     /// Those who wait for answers, by the number of their query.
     asking: Mutex<HashMap<u128, mpsc::Sender<(NodeId, Json)>>>,
@@ -55,6 +59,7 @@ pub(crate) struct LinkCounters {
     pub(crate) errors: AtomicU64,
     pub(crate) ignored: AtomicU64,
     pub(crate) lost_nodes: AtomicU64,
+    pub(crate) refused_leases: AtomicU64,
 }
 
 /// Another node, and when it was last heard of.
@@ -71,6 +76,8 @@ impl Link {
             counters: LinkCounters::default(),
             started: Instant::now(),
             joined: AtomicBool::new(false),
+            active: AtomicBool::new(false),
+            desk: Desk::default(),
             others: Mutex::default(),
             asking: Mutex::default(),
             leaving: Mutex::default(),

@@ -296,6 +296,8 @@ impl Hub {
                 errors: read(&link.counters.errors),
                 ignored: read(&link.counters.ignored),
                 lost_nodes: read(&link.counters.lost_nodes),
+                leases: link.desk.held(),
+                refused_leases: read(&link.counters.refused_leases),
             }),
         }
     }
@@ -444,4 +446,8 @@ pub struct ClusterStats {
     pub ignored: u64,
     /// Nodes that went without a goodbye.
     pub lost_nodes: u64,
+    /// Leases that the bus has of this node now: a connection of a user, or in a tag whose members may be asked for.
+    pub leases: usize,
+    /// Leases that the bus has refused for good.
+    pub refused_leases: u64,
 }

@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::SystemTime,
 };
@@ -224,6 +224,8 @@ pub(crate) struct Group {
     /// Tells apart two groups that had the same name one after the other.
     pub(crate) epoch: u32,
     pub(crate) manner: Manner,
+    /// The bus counts who is in it. Changes under the lock of the state.
+    pub(crate) shared: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -251,6 +253,7 @@ impl Group {
             name,
             epoch: rand::random(),
             manner,
+            shared: AtomicBool::new(false),
             state: Mutex::new(State::default()),
         }
     }
@@ -294,6 +297,14 @@ impl Groups {
     /// How many groups there are.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Relaxed)
+    }
+
+    /// Calls `each` with every group; none of the locks is held.
+    pub(crate) fn each(&self, mut each: impl FnMut(&Arc<Group>)) {
+        for shard in &self.shards {
+            let groups: Vec<Arc<Group>> = lock(shard).values().cloned().collect();
+            groups.iter().for_each(&mut each);
+        }
     }
 
     /// Names of the groups, from the smallest behind `after`, at most `limit`, such that `filter` accepts.
