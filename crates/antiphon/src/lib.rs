@@ -119,8 +119,6 @@ pub use crate::{
 /// The pages of the guide, whose examples are tests.
 #[cfg(doctest)]
 mod pages {
-    #[doc = include_str!("../../../README.md")]
-    mod readme {}
     #[doc = include_str!("../../../docs/axum-hyper.md")]
     mod axum_hyper {}
     #[doc = include_str!("../../../docs/client.md")]

@@ -634,7 +634,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`Audience::send`].
+    /// As [`Audience::send`](crate::audience::Audience::send).
     pub fn send(&self, event: &str, data: impl Serialize) -> Result<Delivery, SendError> {
         let data = Json::of(&data).map_err(SendError::Data)?;
         if !self.hub.is_name(event) {

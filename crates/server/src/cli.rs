@@ -3,15 +3,17 @@
 pub(crate) mod compression;
 pub(crate) mod config;
 pub(crate) mod connect;
+pub(crate) mod global;
 pub(crate) mod server;
 pub(crate) mod token;
 
 use std::{io, path::PathBuf};
 
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, builder::styling::Styles};
+use clap::{CommandFactory as _, Parser, Subcommand, builder::styling::Styles};
 use clap_complete::Shell;
 
 use crate::{
+    cli::global::GlobalArgs,
     config::command as configuration,
     connect as client, echo,
     failure::{Exit, Failure, plain},
@@ -50,27 +52,6 @@ pub(crate) struct Cli {
     pub(crate) global: GlobalArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// Options of every subcommand.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Messages about the command itself")]
-pub(crate) struct GlobalArgs {
-    /// Say more on stderr; twice and thrice for details
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
-    pub(crate) verbose: u8,
-    /// Say nothing on stderr but errors
-    #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
-    /// What to log: a level, or crate=level,...
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILTER",
-        env = "ANTIPHON_LOG",
-        hide_short_help = true
-    )]
-    pub(crate) log: Option<String>,
 }
 
 /// What to do.

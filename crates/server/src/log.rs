@@ -18,7 +18,7 @@ use tracing_subscriber::{
 
 use self::format::{Lines, Manner};
 use crate::{
-    cli::GlobalArgs,
+    cli::global::GlobalArgs,
     config::schema::{LogFormat, Logs},
     failure::{Exit, Failure},
     value,
