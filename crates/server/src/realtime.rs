@@ -33,18 +33,23 @@ pub(crate) enum Use {
     Real,
 }
 
-/// Serves until a signal. `pages` are served beside the hub.
+/// Serves until a signal. `pages` are served beside the hub, and all of it behind `guard`.
 ///
 /// # Errors
 ///
 /// The configuration has problems, or an address cannot be used.
-pub(crate) fn run(args: &ServeArgs, pages: Router, purpose: Use) -> Result<(), Failure> {
+pub(crate) fn run(
+    args: &ServeArgs,
+    pages: Router,
+    purpose: Use,
+    guard: impl FnOnce(Router) -> Router,
+) -> Result<(), Failure> {
     let sources = sources(args, purpose);
     let loaded = load::load(&sources).map_err(|problems| refused(&problems))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(serve(sources, loaded, pages, purpose))
+    runtime()?.block_on(serve(sources, loaded, pages, purpose, guard))
 }
 
 /// The sources of the configuration, with the older options above all.
@@ -107,11 +112,12 @@ async fn serve(
     loaded: Loaded,
     pages: Router,
     purpose: Use,
+    guard: impl FnOnce(Router) -> Router,
 ) -> Result<(), Failure> {
     let config = loaded.config.clone();
     let site = Arc::new(Site::new(sources, loaded, purpose)?);
     wiring::wire(&site);
-    let routes = routes(&site, &config, pages);
+    let routes = guard(routes(&site, &config, pages));
     let running = Arc::new(start(&config, routes).await?);
     site.started(&running);
     announce(&config, &running, purpose);

@@ -34,10 +34,10 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         let routes = pages::routes(Page::Echo)
             .route("/ws", any(echo::answer))
             .merge(pages::chat());
-        return realtime::run(args, guard(args, routes), Use::Demo);
+        return realtime::run(args, routes, Use::Demo, |routes| guard(args, routes));
     }
     if args.source.config.is_some() || !args.source.set.is_empty() {
-        return realtime::run(args, Router::new(), Use::Real);
+        return realtime::run(args, Router::new(), Use::Real, |routes| routes);
     }
     listen::runtime()?.block_on(async {
         let routes = if let Some(path) = &args.watch {

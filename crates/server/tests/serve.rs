@@ -16,6 +16,10 @@ fn the_page_and_its_files() {
         ("/app.js", "text/javascript", "new WebSocket"),
         ("/style.css", "text/css", "prefers-color-scheme"),
         ("/icon.svg", "image/svg+xml", "<svg"),
+        ("/chat", "text/html", "id=\"log\""),
+        ("/chat.js", "text/javascript", "new Connection"),
+        ("/hub.js", "text/javascript", "new WebSocket"),
+        ("/chat.css", "text/css", ".rooms"),
     ] {
         let response = server.get(path, "");
         assert!(response.starts_with("HTTP/1.1 200 "), "{path}: {response}");
@@ -45,6 +49,8 @@ fn requests_that_get_no_page() {
         // A web site whose name points to this machine (DNS rebinding).
         ("/", "Host: evil.example\r\n", 421),
         ("/ws", "Host: evil.example\r\n", 421),
+        ("/socket", "Host: evil.example\r\n", 421),
+        ("/chat", "Host: evil.example\r\n", 421),
         ("/", "Host: localhost\r\n", 200),
     ] {
         let response = server.get(path, headers);
