@@ -1,5 +1,6 @@
 //! Many hubs that are one: what the other nodes say is done here, and what is asked is asked everywhere.
 
+mod present;
 mod revoke;
 mod survey;
 
@@ -17,6 +18,7 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
+pub use self::present::Present;
 pub use self::survey::{MAX_SURVEYED, Survey};
 use crate::{
     broker::{

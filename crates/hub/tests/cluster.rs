@@ -15,6 +15,7 @@ use antiphon_hub::{
         Body, BoxFuture, Broker, BrokerError, CALL_TIMEOUT, Envelope, Lease, LeaseKey, LeaseKind,
         NodeId, Revoked, Subscription, memory::MemoryBroker,
     },
+    cluster::{MAX_SURVEYED, PAUSE},
     code::close,
     config::HubConfig,
     hub::Hub,
@@ -274,6 +275,39 @@ async fn a_node_that_does_not_answer_is_named_and_the_rest_is_told() {
     assert!(hubs[0].all().cluster_count().await.is_complete());
     assert!(start.elapsed() < CALL_TIMEOUT);
     assert_eq!(hubs[0].cluster_info().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_sees_the_members_of_its_channel_on_every_node() {
+    let double = Double::default();
+    let hub = Hub::with_broker(HubConfig::default(), Arc::new(double.clone()));
+    hub.join_cluster().unwrap();
+    let other = node(&double.bus);
+    settle().await;
+    let mut ada = member(&hub, "ada", "room").await;
+    let bob = member(&other, "bob", "room").await;
+    let _eve = member(&other, "eve", "other").await;
+    settle().await;
+    let ask = r#"{"event":"$presence","id":1,"data":{"ch":"room"}}"#;
+    let answer = ada.ask(ask).await;
+    assert_eq!(answer["data"]["count"], 2);
+    let members = answer["data"]["presence"].as_object().unwrap();
+    let mut users: Vec<_> = members
+        .values()
+        .map(|member| member["user"].as_str().unwrap())
+        .collect();
+    users.sort_unstable();
+    assert_eq!(users, ["ada", "bob"]);
+    let one = other.tag("room").present(1).await;
+    assert_eq!((one.members.len(), one.count, one.partial), (1, 2, false));
+    assert_eq!(hub.user("bob").present(9).await.count, 1);
+
+    double.hangs.store(true, Relaxed);
+    let part = hub.tag("room").present(9).await;
+    assert_eq!((part.members.len(), part.count, part.partial), (1, 1, true));
+    double.hangs.store(false, Relaxed);
+    gone(bob).await;
+    assert_eq!(ada.ask(ask).await["data"]["count"], 1);
 }
 
 /// A bus that counts what it is asked to do, and may hang.
@@ -606,6 +640,49 @@ async fn who_leaves_releases_what_it_has() {
     hubs[0].join_cluster().unwrap();
     settle().await;
     assert_eq!(take(&news), ["0+ada"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_lists_no_more_than_it_may_for_another() {
+    let (_bus, hubs) = cluster(2).await;
+    let mut peers = Vec::new();
+    for number in 0..MAX_SURVEYED + 5 {
+        peers.push(v2(&hubs[1], user(&format!("u{number}"))).await);
+    }
+    assert_eq!(
+        hubs[0].cluster_users(None, usize::MAX).await.result.len(),
+        MAX_SURVEYED
+    );
+    assert_eq!(
+        hubs[0].all().cluster_members(usize::MAX).await.result.len(),
+        MAX_SURVEYED
+    );
+    let page = hubs[0]
+        .cluster_connections(&Filter::default(), 999, 100)
+        .await
+        .result;
+    assert_eq!((page.items.len(), page.total), (1, MAX_SURVEYED + 5));
+    settle().await;
+    // Far more than are leased at a time.
+    assert_eq!(hubs[1].stats().cluster.unwrap().leases, MAX_SURVEYED + 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_refused_is_made_later() {
+    let mut limits = antiphon_hub::broker::memory::Limits::default();
+    limits.leases = 1;
+    let bus = MemoryBroker::new(limits);
+    let hubs = [node(&bus), node(&bus)];
+    settle().await;
+    let news = news(&hubs);
+    let ada = v2(&hubs[0], user("ada")).await;
+    settle().await;
+    let _bob = v2(&hubs[0], user("bob")).await;
+    settle().await;
+    assert_eq!(take(&news), ["0+ada"]);
+    gone(ada).await;
+    sleep(PAUSE * 2).await;
+    assert_eq!(take(&news), ["0-ada", "0+bob"]);
 }
 
 #[derive(Clone, Copy, Debug)]

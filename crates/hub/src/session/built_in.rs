@@ -67,7 +67,10 @@ pub(super) async fn built_in(
             None
         }),
         event::PUBLISH if v2 => publish(client, request, ch).await,
-        event::PRESENCE if v2 => named(request, ch).and_then(|tag| presence(client, &tag)),
+        event::PRESENCE if v2 => match named(request, ch) {
+            Ok(tag) => presence(client, &tag).await,
+            Err(refusal) => Err(refusal),
+        },
         event::CONNECT if v2 => Ok(Json::of(&client.hub().welcome(client)).ok()),
         event::REFRESH if v2 => refresh(client, request).await,
         event::HISTORY if v2 => Err(Refusal::of(ErrorCode::NotAvailable)),
@@ -202,7 +205,7 @@ async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> An
     Ok(Json::of(&delivery).ok())
 }
 
-fn presence(client: &Client, tag: &Arc<str>) -> Answer {
+async fn presence(client: &Client, tag: &Arc<str>) -> Answer {
     #[derive(Serialize)]
     struct Presence {
         presence: std::collections::BTreeMap<String, Member>,
@@ -219,13 +222,13 @@ fn presence(client: &Client, tag: &Arc<str>) -> Answer {
         hub.0.counters.denied.fetch_add(1, Relaxed);
         return Err(Refusal::denied("the members of the channel are not shown"));
     }
-    let audience = hub.tag(tag.clone());
-    let presence = audience
-        .members(MAX_PRESENCE)
+    let present = hub.tag(tag.clone()).present(MAX_PRESENCE).await;
+    let count = present.count;
+    let presence = present
+        .members
         .into_iter()
         .map(|member| (member.client.to_string(), member))
         .collect();
-    let count = audience.count();
     Ok(Json::of(&Presence { presence, count }).ok())
 }
 
