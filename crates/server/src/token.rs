@@ -24,6 +24,10 @@ use crate::{
         sign::SigningKey,
     },
     cli::token::{CheckArgs, KeygenArgs, NewArgs, TokenArgs, TokenCommand},
+    config::{
+        command,
+        load::{self, Sources},
+    },
     failure::{Exit, Failure, plain},
     listen,
     setting::Secret,
@@ -51,8 +55,14 @@ fn new(args: &NewArgs) -> Result<(), Failure> {
     let key = match &args.key {
         Some(path) => SigningKey::pem(path, args.algorithm)?,
         None => {
-            let secret = secret_of(args.secret_file.as_deref())?;
-            SigningKey::secret(&secret, args.algorithm.unwrap_or(Algorithm::HS256))?
+            let (secret, algorithm) = match &args.config {
+                Some(path) => configured(path)?,
+                None => (
+                    secret_of(args.secret_file.as_deref())?,
+                    args.algorithm.unwrap_or(Algorithm::HS256),
+                ),
+            };
+            SigningKey::secret(&secret, algorithm)?
         }
     };
     let now = seconds(SystemTime::now());
@@ -252,6 +262,31 @@ fn secret_of(file: Option<&Path>) -> Result<Secret, Failure> {
             Exit::Failure,
             "there is no key",
             "set ANTIPHON_AUTH_SECRET, or name a file with --secret-file or --key",
+        )),
+    }
+}
+
+/// The secret and the algorithm of a server's configuration.
+fn configured(path: &Path) -> Result<(Secret, Algorithm), Failure> {
+    let sources = Sources::of_process(Some(path.to_owned()));
+    let auth = load::load(&sources)
+        .map_err(|problems| command::refused(&problems))?
+        .config
+        .auth;
+    match (auth.mode, auth.secret) {
+        (Mode::Jwt, Some(secret)) => Ok((secret, auth.algorithm)),
+        (Mode::Jwt, None) => Err(Failure::new(
+            Exit::Failure,
+            format!("{} has public keys and no secret", path.display()),
+            "sign with --key",
+        )),
+        (Mode::None | Mode::Hotgo, _) => Err(Failure::new(
+            Exit::Failure,
+            format!(
+                "the server of {} takes no tokens of this kind",
+                path.display()
+            ),
+            "set auth.mode to \"jwt\"",
         )),
     }
 }

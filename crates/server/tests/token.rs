@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Stdio},
 };
 
@@ -56,6 +57,37 @@ fn bad(secret: Option<&str>, args: &[&str], stdin: &str, code: i32, words: &str)
         outcome.stderr
     );
     assert!(!outcome.stderr.contains("canary"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_new_token_is_signed_with_what_the_servers_configuration_says() {
+    for (text, refusal) in [
+        (
+            format!("auth.mode = \"jwt\"\nauth.algorithm = \"HS384\"\nauth.secret = \"{SECRET}\""),
+            None,
+        ),
+        (String::new(), Some("takes no tokens of this kind")),
+        (
+            format!("auth.mode = \"hotgo\"\nauth.secret = \"{SECRET}\""),
+            Some("takes no tokens of this kind"),
+        ),
+        (
+            "auth.mod = \"jwt\"".to_owned(),
+            Some("the configuration has 1 problem"),
+        ),
+    ] {
+        let file = Scratch::new("config", text.as_bytes());
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(0o600))
+            .expect("the file is ours");
+        let args = ["new", "--user", "42", "--config", file.path()];
+        match refusal {
+            Some(words) => bad(None, &args, "", 1, words),
+            None => {
+                let made = good(None, &args, "");
+                good(Some(SECRET), &["check", "--algorithm", "HS384"], &made);
+            }
+        }
+    }
 }
 
 #[test]

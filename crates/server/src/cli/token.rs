@@ -17,6 +17,7 @@ Examples:
 const NEW_EXAMPLES: &str = "\
 Examples:
   antiphon token new --user 42                          an hour, signed with $ANTIPHON_AUTH_SECRET
+  antiphon token new --user 42 --config antiphon.toml   signed with the secret of the server that reads this file
   antiphon token new --user 42 --tag news --permission join='room:*' --permission publish='room:*'
   antiphon token new --user 42 --info '{\"name\":\"Ann\"}' --secret-file secret.txt
   antiphon token new --user 42 --key private.pem        EdDSA, ES256 or RS256, by the key
@@ -109,6 +110,9 @@ pub(crate) struct NewArgs {
         help_heading = "Key"
     )]
     pub(crate) secret_file: Option<PathBuf>,
+    /// The configuration of the server: its secret and its algorithm
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "secret_file", "algorithm"], help_heading = "Key")]
+    pub(crate) config: Option<PathBuf>,
     /// A private key (PEM, PKCS#8)
     #[arg(long, value_name = "FILE", help_heading = "Key")]
     pub(crate) key: Option<PathBuf>,
