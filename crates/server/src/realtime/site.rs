@@ -19,6 +19,7 @@ use crate::{
     failure::{Exit, Failure},
     health::Health,
     hooks::Hooks,
+    log,
     metrics::{Metrics, snapshot::AuthStats},
     outgoing::Http,
     webhooks::Webhooks,
@@ -44,6 +45,9 @@ impl Site {
     /// Builds everything that the configuration names; nothing listens yet.
     pub(crate) fn new(sources: Sources, loaded: Loaded, purpose: Use) -> Result<Self, Failure> {
         let config = &loaded.config;
+        if purpose == Use::Real {
+            log::configure(&config.logs)?;
+        }
         let http = Http::new(&config.outgoing)
             .map_err(|error| Failure::new(Exit::Failure, error, "see the section [outgoing]"))?;
         let mut bounds = config.hub();
@@ -134,6 +138,9 @@ impl Site {
     pub(crate) fn apply(&self, loaded: Loaded) -> Result<(), Failure> {
         let config = &loaded.config;
         let auth = authenticator(config, &self.state, &self.http)?;
+        if self.purpose == Use::Real {
+            log::configure(&config.logs)?;
+        }
         let mut bounds = config.hub();
         bounds.node = self.hub.config().node.clone();
         if self.purpose == Use::Demo {
