@@ -248,9 +248,39 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
     await say(tabs.ada, 'here again');
     await hears(tabs.bob, 'here again');
   });
-  await check('chat: a server that stops is noticed, and ends with exit code 0', async () => {
+  await check('chat: a server that stops says so, ends with exit code 0, and the next one finds everybody again', async () => {
     assert.equal(await stop(server.child), 0);
-    await tabs.ada.locator('#state[data-state=waiting], #state[data-state=connecting]').waitFor({ timeout: 2_000 });
+    await tabs.ada.locator('#log .error', { hasText: /10(01|12)/ }).waitFor({ timeout: 2_000 });
+    server = await serve([], Number(new URL(server.page).port));
+    for (const page of [tabs.ada, tabs.bob]) {
+      await isOpen(page);
+      await here(page, ['ada', 'bob']);
+    }
+  });
+  await check('chat: whoever leaves while there is no connection does not come back', async () => {
+    server.child.kill('SIGKILL');
+    await tabs.bob.locator('#state[data-state=waiting], #state[data-state=connecting]').waitFor();
+    await tabs.bob.locator('#leave').click();
+    await tabs.bob.locator('#welcome').waitFor();
+    server = await serve([], Number(new URL(server.page).port));
+    await isOpen(tabs.ada);
+    await here(tabs.ada, ['ada']);
+    await tabs.bob.locator('#name').fill('bob');
+    await tabs.bob.locator('#name').press('Enter');
+    await here(tabs.ada, ['ada', 'bob']);
+    assert.equal(await stop(server.child), 0);
+  });
+  await check('chat: over TLS, HTTP/2 and compression too', async () => {
+    server = await serve(['--tls-self-signed', '--compression']);
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    contexts.push(context);
+    const page = await context.newPage();
+    page.setDefaultTimeout(patience);
+    await page.goto(new URL(`/chat?name=ada&room=${room}`, server.page).href);
+    await isOpen(page);
+    await say(page, 'hello '.repeat(300).trim());
+    await page.locator('#log .sent').waitFor();
+    assert.equal(await stop(server.child), 0);
   });
   for (const context of contexts) await context.close();
 }

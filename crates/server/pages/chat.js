@@ -220,6 +220,7 @@ async function countMembers(room) {
 function leave(room) {
   line.tell("$unsubscribe", { ch: `room:${room.name}` });
   rooms.delete(room.name);
+  for (const message of unsent) if (message.room === room.name) settle(message);
   const [next] = rooms.keys();
   if (next === undefined) {
     line.close();
@@ -263,10 +264,12 @@ function showRooms() {
     button.append(make("span", "label", name));
     if (room?.unread) {
       const unread = make("span", "unread", room.unread > 99 ? "99+" : room.unread);
+      unread.setAttribute("role", "img");
       unread.setAttribute("aria-label", say("unread", { count: room.unread }));
       button.append(unread);
     }
     const here = make("span", "count", count);
+    here.setAttribute("role", "img");
     here.setAttribute("aria-label", say("members", { count }));
     button.append(here);
     button.addEventListener("click", () => choose(name));
@@ -412,8 +415,10 @@ function post(room, text) {
   // A message that arrives at once is not shown as one on its way.
   setTimeout(show, isOpen ? 400 : 0);
   line.request("chat/send", { room, text }).then(() => settle(message), (error) => {
+    if (!unsent.has(message)) return;
     if (error.retryAfter) {
       setTimeout(() => {
+        if (!unsent.has(message)) return;
         settle(message);
         post(room, text);
       }, error.retryAfter);

@@ -63,11 +63,10 @@ export class Connection {
     socket.addEventListener("close", (event) => this.#ended(socket, event.code, event.reason));
   }
 
-  // Ends it; connect() begins anew.
+  // Ends it, whatever it is doing; connect() begins anew.
   close() {
     clearTimeout(this.#retry);
-    this.#socket?.close(1000);
-    if (!this.#socket) this.#on.state("closed", { code: 1000, reason: "" });
+    this.#ended(this.#socket, 1000, "");
   }
 
   // Asks the server and resolves with the data of its reply. Without a connection the request waits for one.
@@ -137,7 +136,7 @@ export class Connection {
 
   #ended(socket, code, reason) {
     if (socket !== this.#socket) return;
-    socket.close();
+    socket?.close(1000);
     clearInterval(this.#watch);
     if (this.#session && Date.now() - this.#openedAt > GOOD_AFTER) this.#attempt = 0;
     this.#socket = null;
