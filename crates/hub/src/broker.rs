@@ -360,6 +360,22 @@ pub enum Control {
         #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
         except: Option<ConnectionId>,
     },
+    /// Close what a user has opened before, because of the login policy.
+    #[serde(rename = "s")]
+    Supersede {
+        /// Who.
+        #[serde(rename = "u")]
+        user: Arc<str>,
+        /// The connection that stays.
+        #[serde(rename = "c")]
+        connection: ConnectionId,
+        /// When it was made; connections that are not older stay too.
+        #[serde(rename = "m")]
+        connected_at: u64,
+        /// Only connections of the same platform; `None` there: of those that have none.
+        #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+        platform: Option<Platform>,
+    },
     /// Close what a login has opened, and do not let it in again.
     #[serde(rename = "v")]
     Revoke {
@@ -377,6 +393,10 @@ pub enum Control {
         until: u64,
     },
 }
+
+/// The platform of those whom [`Control::Supersede`] is about, if they have any.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Platform(pub Option<Arc<str>>);
 
 /// What [`Control::Revoke`] revokes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -666,6 +686,12 @@ mod tests {
                 target: tag.clone(),
                 expires_at: None,
                 except: None,
+            }),
+            Body::Control(Control::Supersede {
+                user: "alice".into(),
+                connection: 7.into(),
+                connected_at: 1,
+                platform: Some(Platform(Some("web".into()))),
             }),
             Body::Control(revoke(Revoked::User("alice".into()))),
             Body::Control(revoke(Revoked::Session("s".into()))),

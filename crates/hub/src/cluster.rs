@@ -25,12 +25,13 @@ use crate::{
         Body, BrokerError, CALL_TIMEOUT, Control, Envelope, Event, LeaseKey, NodeId, NodeInfo,
         Publish, Subscription,
     },
-    code::CloseReason,
+    code::{CloseReason, close},
     desk::{Job, Name, News},
     hub::{Hub, Inner, Outgoing},
     id::ConnectionId,
     json::Json,
     link::{HEARTBEAT, Link, NODE_TTL},
+    registry::unix_millis,
     revocation::Revocation,
 };
 
@@ -184,6 +185,24 @@ impl Hub {
                 audience.except = except;
                 audience.refresh_here(expires_at.map(moment));
             }
+            Control::Supersede {
+                user,
+                connection,
+                connected_at,
+                platform,
+            } => {
+                // Of two that come at the same time one stays, and it is the same one on both nodes.
+                let newest = (connected_at, connection);
+                for older in self.user(user).connections() {
+                    let is_older = (unix_millis(older.connected_at), older.id) < newest;
+                    let is_meant = platform
+                        .as_ref()
+                        .is_none_or(|platform| older.identity().platform == platform.0);
+                    if is_older && is_meant {
+                        older.close(close::LOGGED_IN_ELSEWHERE);
+                    }
+                }
+            }
             Control::Revoke {
                 what,
                 user,
@@ -291,6 +310,11 @@ impl Node {
 
     /// Gives the bus what there is to tell it, so much at a time.
     fn start(&mut self) {
+        while self.saying < MAX_ANSWERING
+            && let Some(body) = self.link.unsaid()
+        {
+            self.say(body);
+        }
         if self.paused.is_some() {
             return;
         }

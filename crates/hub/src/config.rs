@@ -21,6 +21,8 @@ pub enum Overflow {
 }
 
 /// What happens when a user who is online connects once more.
+///
+/// `Newest` and `Platform` hold for all nodes of a cluster, by the nodes' clocks; the other two for each node by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -107,7 +109,7 @@ pub struct HubConfig {
     pub memory_budget: usize,
     /// Most connections. Default 1,000,000.
     pub max_connections: usize,
-    /// Most connections of one user; beyond it a new one is refused with 3504. Default 64.
+    /// Most connections of one user on one node; beyond it a new one is refused with 3504. Default 64.
     pub max_connections_per_user: usize,
     /// Most tags of one connection. Default 128.
     pub max_tags_per_connection: usize,

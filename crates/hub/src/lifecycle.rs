@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
     audience::{Audience, Reached},
-    broker::{Control, LeaseKind},
+    broker::{Body, Control, LeaseKind, Platform},
     code::{CloseReason, ErrorCode, close, event},
     config::LoginPolicy,
     desk::News,
@@ -26,7 +26,7 @@ use crate::{
     occurrence::{Cause, Occurrence},
     outbox::{Frame, Push, unix_seconds},
     refusal::Refusal,
-    registry::{Connection, Group, Members, NotJoined, State},
+    registry::{Connection, Group, Members, NotJoined, State, unix_millis},
     wire::Wire,
 };
 
@@ -89,11 +89,32 @@ impl Hub {
         for older in replaced {
             older.close(close::LOGGED_IN_ELSEWHERE);
         }
+        self.supersede(client);
         if inner.draining.load(Relaxed) {
             // A drain that has begun meanwhile may not have seen it.
             connection.close(close::RESTART);
         }
         Ok(())
+    }
+
+    /// Tells the other nodes whom a login drives out there.
+    fn supersede(&self, client: &Client) {
+        let policy = self.config().login;
+        let Some(link) = self.0.link.as_deref().filter(|link| !link.is_alone()) else {
+            return;
+        };
+        let identity = client.identity();
+        if let Some(user) = &identity.user
+            && matches!(policy, LoginPolicy::Newest | LoginPolicy::Platform)
+        {
+            link.say_soon(Body::Control(Control::Supersede {
+                user: user.clone(),
+                connection: client.id(),
+                connected_at: unix_millis(client.connected_at()),
+                platform: (policy == LoginPolicy::Platform)
+                    .then(|| Platform(identity.platform.clone())),
+            }));
+        }
     }
 
     /// Whom a login drives out, if it is allowed at all.

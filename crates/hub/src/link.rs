@@ -1,7 +1,7 @@
 //! A hub's end of the bus: what it says to the other nodes, who they are, and how often that has failed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex,
@@ -31,6 +31,9 @@ pub const NODE_TTL: Duration = Duration::from_secs(10);
 /// Most nodes that a node knows: 1,024. One more is not listed and not waited for.
 pub const MAX_NODES: usize = 1024;
 
+/// Most commands that wait for the bus because nobody could wait with them; one more is not said, and counted as an error.
+pub const MAX_UNSAID: usize = 1024;
+
 /// A hub's end of the bus.
 pub(crate) struct Link {
     pub(crate) node: NodeId,
@@ -47,6 +50,8 @@ pub(crate) struct Link {
     asking: Mutex<HashMap<u128, mpsc::Sender<(NodeId, Json)>>>,
     /// Whoever wants the node to leave, and waits for it.
     leaving: Mutex<Option<oneshot::Sender<()>>>,
+    /// What is to be said by whoever reads the stream.
+    unsaid: Mutex<VecDeque<Body>>,
     notify: Notify,
 }
 
@@ -81,6 +86,7 @@ impl Link {
             others: Mutex::default(),
             asking: Mutex::default(),
             leaving: Mutex::default(),
+            unsaid: Mutex::default(),
             notify: Notify::new(),
         }
     }
@@ -98,6 +104,22 @@ impl Link {
         };
         self.counters.published.fetch_add(1, Relaxed);
         self.bounded(self.broker.publish(envelope)).await.is_ok()
+    }
+
+    /// Has something said soon, for who cannot wait.
+    pub(crate) fn say_soon(&self, body: Body) {
+        let mut unsaid = lock(&self.unsaid);
+        if unsaid.len() >= MAX_UNSAID {
+            self.counters.errors.fetch_add(1, Relaxed);
+            return;
+        }
+        unsaid.push_back(body);
+        drop(unsaid);
+        self.wake();
+    }
+
+    pub(crate) fn unsaid(&self) -> Option<Body> {
+        lock(&self.unsaid).pop_front()
     }
 
     /// A call of the bus with an end.

@@ -17,7 +17,7 @@ use antiphon_hub::{
     },
     cluster::{MAX_SURVEYED, PAUSE},
     code::close,
-    config::HubConfig,
+    config::{HubConfig, LoginPolicy},
     hub::Hub,
     id::ConnectionId,
     json::Json,
@@ -148,6 +148,42 @@ async fn a_command_is_obeyed_on_every_node() {
     assert_eq!((reached.connections, reached.remote), (1, true));
     assert_eq!(here.closed().await.0, 3503);
     assert_eq!(there.closed().await.0, 3503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_login_wins_on_all_nodes() {
+    let bus = MemoryBroker::default();
+    let mut config = HubConfig::default();
+    config.login = LoginPolicy::Platform;
+    let node = |config: &HubConfig| {
+        let hub = Hub::with_broker(config.clone(), Arc::new(bus.clone()));
+        hub.join_cluster().unwrap();
+        hub
+    };
+    let hubs = [node(&config), node(&config)];
+    settle().await;
+    let login = |platform: &str| {
+        let mut identity = user("ada");
+        identity.platform = Some(platform.into());
+        identity
+    };
+    let mut old = v2(&hubs[0], login("web")).await;
+    let _phone = v2(&hubs[0], login("phone")).await;
+    // The clock of the wall is no virtual one.
+    std::thread::sleep(Duration::from_millis(3));
+    let _new = v2(&hubs[1], login("web")).await;
+    assert_eq!(old.closed().await.0, 3511);
+    old.served.await.unwrap();
+    assert_eq!(hubs[0].user("ada").cluster_count().await.result, 2);
+    for hub in &hubs {
+        config.login = LoginPolicy::Newest;
+        hub.reconfigure(config.clone());
+    }
+    std::thread::sleep(Duration::from_millis(3));
+    let _last = v2(&hubs[0], login("tv")).await;
+    // The others do not read, and are given up after a while.
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(hubs[1].user("ada").cluster_count().await.result, 1);
 }
 
 #[tokio::test(start_paused = true)]
