@@ -421,7 +421,14 @@ pub enum Question {
     Node,
     /// How many connections of yours are meant by this.
     #[serde(rename = "c")]
-    Count(Target),
+    Count {
+        /// Whom.
+        #[serde(rename = "t")]
+        target: Target,
+        /// A connection that does not count.
+        #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+        except: Option<ConnectionId>,
+    },
     /// Which connections of yours are meant by this.
     #[serde(rename = "l")]
     List {
@@ -697,7 +704,10 @@ mod tests {
             Body::Control(revoke(Revoked::Session("s".into()))),
             Body::Control(revoke(Revoked::Token("9f86d081".into()))),
             query(Question::Node),
-            query(Question::Count(tag.clone())),
+            query(Question::Count {
+                target: tag.clone(),
+                except: Some(7.into()),
+            }),
             query(Question::List {
                 target: tag,
                 limit: 100,

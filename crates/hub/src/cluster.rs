@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     task::{JoinError, JoinSet, yield_now},
-    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 pub use self::present::Present;
@@ -261,8 +261,7 @@ enum Done {
 
 impl Node {
     async fn run(mut self, mut events: Subscription) {
-        let mut pulse: Interval = interval(HEARTBEAT);
-        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = Instant::now();
         let mut burst = 0;
         let mut leaving: Option<Instant> = None;
         while self.hub.strong_count() > 0 {
@@ -275,8 +274,16 @@ impl Node {
                     break;
                 }
             }
+            // Looked at before every event: a flood of them must not keep a node from renewing its leases.
+            let now = Instant::now();
+            if now >= pulse {
+                pulse = now + HEARTBEAT;
+                self.beat();
+            }
+            self.paused = self.paused.filter(|paused| *paused > now);
             self.start();
-            let wait = self.paused.into_iter().chain(leaving).min();
+            let wait = [Some(pulse), self.paused, leaving];
+            let wait = wait.into_iter().flatten().min().unwrap_or(pulse);
             // Events go first: the loss of a node comes before what the bus has counted since.
             tokio::select! {
                 biased;
@@ -295,11 +302,8 @@ impl Node {
                     yield_now().await;
                 }
                 Some(done) = self.calls.join_next(), if !self.calls.is_empty() => self.finish(done),
-                _ = pulse.tick() => self.beat(),
                 () = self.link.woken() => {}
-                () = sleep_until(wait.unwrap_or_else(Instant::now)), if wait.is_some() => {
-                    self.paused = self.paused.filter(|paused| *paused > Instant::now());
-                }
+                () = sleep_until(wait) => {}
             }
         }
         self.link.joined.store(false, Relaxed);

@@ -99,10 +99,10 @@ impl Hub {
 
     /// Tells the other nodes whom a login drives out there.
     fn supersede(&self, client: &Client) {
-        let policy = self.config().login;
         let Some(link) = self.0.link.as_deref().filter(|link| !link.is_alone()) else {
             return;
         };
+        let policy = self.config().login;
         let identity = client.identity();
         if let Some(user) = &identity.user
             && matches!(policy, LoginPolicy::Newest | LoginPolicy::Platform)

@@ -19,7 +19,6 @@ use antiphon_hub::{
     code::close,
     config::{HubConfig, LoginPolicy},
     hub::Hub,
-    id::ConnectionId,
     json::Json,
     occurrence::Occurrence,
     presence::Filter,
@@ -52,10 +51,6 @@ async fn settle() {
     sleep(Duration::from_millis(10)).await;
 }
 
-fn id(peer: &antiphon_hub::hub::Client) -> ConnectionId {
-    peer.id()
-}
-
 /// A client that has joined a tag.
 async fn member(hub: &Hub, name: &str, tag: &str) -> Peer {
     let peer = v2(hub, user(name)).await;
@@ -70,7 +65,7 @@ async fn a_message_meets_whom_it_is_for_on_every_node() {
     for hub in &hubs {
         peers.push(member(hub, "ada", "news").await);
     }
-    let last = id(&hubs[2].all().clients()[0]);
+    let last = hubs[2].all().clients()[0].id();
     for (hub, audience, event) in [
         (0, hubs[0].user("ada"), "user"),
         (1, hubs[1].tag("news"), "tag"),
@@ -245,6 +240,11 @@ async fn a_question_is_answered_by_all_nodes_together() {
         assert_eq!(count.result, 4);
         assert_eq!(hub.user("ada").cluster_count().await.result, 2);
         assert_eq!(hub.all().cluster_count().await.result, 4);
+        let left_out = hubs[1].user("bob").clients()[0].id();
+        let others = hub.tag("room").except(left_out);
+        assert_eq!(others.cluster_count().await.result, 3);
+        assert_eq!(others.cluster_members(9).await.result.len(), 3);
+        assert_eq!(others.present(9).await.count, 3);
         let members = hub.tag("room").cluster_members(100).await.result;
         let mut names: Vec<_> = members
             .iter()
@@ -662,6 +662,23 @@ async fn a_node_that_was_cut_off_is_offline_and_comes_back_online() {
     gone(late).await;
     assert_eq!(take(&news), ["0-ada", "0-eve"]);
     assert_eq!(hubs[0].stats().cluster.unwrap().leases, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_messages_keeps_no_node_from_renewing() {
+    let (_bus, hubs) = cluster(2).await;
+    let news = news(&hubs);
+    let _ada = v2(&hubs[1], user("ada")).await;
+    settle().await;
+    let until = Instant::now() + Duration::from_secs(25);
+    while Instant::now() < until {
+        for _ in 0..300 {
+            hubs[0].user("nobody").send("flood", ()).await.unwrap();
+        }
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    assert_eq!(take(&news), ["1+ada"]);
+    assert_eq!(hubs[0].stats().cluster.unwrap().lost_nodes, 0);
 }
 
 #[tokio::test(start_paused = true)]

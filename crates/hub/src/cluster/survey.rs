@@ -89,7 +89,11 @@ impl Hub {
         };
         match question {
             Question::Node => Json::of(&self.node_info(self.0.link.as_deref()?)).ok(),
-            Question::Count(target) => Json::of(&self.audience(target.clone()).count()).ok(),
+            Question::Count { target, except } => {
+                let mut audience = self.audience(target.clone());
+                audience.except = *except;
+                Json::of(&audience.count()).ok()
+            }
             Question::List { target, limit } => {
                 Json::of(&self.audience(target.clone()).members(most(limit))).ok()
             }
@@ -200,7 +204,10 @@ impl Audience {
         }
         let others = self
             .hub
-            .ask::<usize>(Question::Count(self.target.clone()))
+            .ask::<usize>(Question::Count {
+                target: self.target.clone(),
+                except: self.except,
+            })
             .await;
         count = others.result.into_iter().fold(count, usize::saturating_add);
         Survey {
