@@ -89,6 +89,14 @@ pub(crate) struct Counters {
     pub(crate) handler_timeouts: AtomicU64,
     pub(crate) shed: AtomicU64,
     pub(crate) refused_sends: AtomicU64,
+    pub(crate) authentication_timeouts: AtomicU64,
+    pub(crate) refused_users: AtomicU64,
+    pub(crate) refused_tags: AtomicU64,
+    pub(crate) delayed_handlers: AtomicU64,
+    pub(crate) full_inboxes: AtomicU64,
+    pub(crate) too_deep: AtomicU64,
+    pub(crate) long_names: AtomicU64,
+    pub(crate) large_batches: AtomicU64,
     pub(crate) ended: RwLock<HashMap<u16, u64>>,
 }
 

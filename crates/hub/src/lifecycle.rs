@@ -138,6 +138,7 @@ impl Hub {
                 .collect(),
         };
         if members.len() - older.len() >= config.max_connections_per_user {
+            self.0.counters.refused_users.fetch_add(1, Relaxed);
             return Err(closing(close::CONNECTION_LIMIT));
         }
         Ok(older)
@@ -189,6 +190,7 @@ impl Hub {
         tag: &Arc<str>,
     ) -> Result<Option<Position>, Refusal> {
         if tag.len() > self.config().max_name_length {
+            self.0.counters.long_names.fetch_add(1, Relaxed);
             return Err(Refusal::bad_request("the name of the tag is too long"));
         }
         let inner = &*self.0;
@@ -217,8 +219,11 @@ impl Hub {
         inner.observers.tell();
         match joined {
             Ok(_) => Ok(position),
-            Err(NotJoined::TooMany) => Err(Refusal::of(ErrorCode::LimitExceeded)
-                .saying("the connection has as many tags as it may have")),
+            Err(NotJoined::TooMany) => {
+                inner.counters.refused_tags.fetch_add(1, Relaxed);
+                Err(Refusal::of(ErrorCode::LimitExceeded)
+                    .saying("the connection has as many tags as it may have"))
+            }
             Err(NotJoined::Gone) => {
                 Err(Refusal::of(ErrorCode::NotAvailable).saying("the connection is gone"))
             }

@@ -8,6 +8,7 @@ use std::{
     time::SystemTime,
 };
 
+use antiphon::Violation;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -122,14 +123,23 @@ pub struct Cause {
     pub code: u16,
     /// The reason, in words.
     pub reason: String,
+    /// The rule of the protocol, or the bound of the connection, that the client has broken.
+    #[serde(skip)]
+    pub violation: Option<Violation>,
 }
 
 impl Cause {
+    pub(crate) fn violating(mut self, violation: Violation) -> Self {
+        self.violation = Some(violation);
+        self
+    }
+
     pub(crate) fn new(by: Side, code: u16, reason: impl Into<String>) -> Self {
         Self {
             by,
             code,
             reason: reason.into(),
+            violation: None,
         }
     }
 }

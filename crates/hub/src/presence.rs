@@ -271,6 +271,14 @@ impl Hub {
             handler_timeouts: read(&counters.handler_timeouts),
             shed: read(&counters.shed),
             refused_sends: read(&counters.refused_sends),
+            authentication_timeouts: read(&counters.authentication_timeouts),
+            refused_users: read(&counters.refused_users),
+            refused_tags: read(&counters.refused_tags),
+            delayed_handlers: read(&counters.delayed_handlers),
+            full_inboxes: read(&counters.full_inboxes),
+            too_deep: read(&counters.too_deep),
+            long_names: read(&counters.long_names),
+            large_batches: read(&counters.large_batches),
             ended: counters
                 .ended
                 .read()
@@ -401,6 +409,22 @@ pub struct HubStats {
     pub shed: u64,
     /// Sends refused because it was used up all the same.
     pub refused_sends: u64,
+    /// Clients that did not say in time who they are. They are among the refused logins.
+    pub authentication_timeouts: u64,
+    /// Connections of users who have as many as they may have. They are among the refused logins.
+    pub refused_users: u64,
+    /// Tags that were not joined because the connection has as many as it may have.
+    pub refused_tags: u64,
+    /// Events that had to wait because as many handlers ran as may run.
+    pub delayed_handlers: u64,
+    /// Messages refused because too many of the same client wait. They are among the refused messages.
+    pub full_inboxes: u64,
+    /// Messages that could not be read because they nest too deep. They are among the bad messages.
+    pub too_deep: u64,
+    /// Messages refused for a name that is too long.
+    pub long_names: u64,
+    /// Messages refused because too many stood in one frame. They are among the bad messages.
+    pub large_batches: u64,
     /// Ended connections by close code.
     pub ended: BTreeMap<u16, u64>,
     /// Sends.

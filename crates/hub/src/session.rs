@@ -240,7 +240,13 @@ impl Hub {
             }
         })
         .await
-        .unwrap_or(Err(close::STALE))
+        .unwrap_or_else(|_| {
+            self.0
+                .counters
+                .authentication_timeouts
+                .fetch_add(1, Relaxed);
+            Err(close::STALE)
+        })
     }
 
     async fn let_in(&self, client: &Client) -> Result<(), Refusal> {

@@ -22,7 +22,6 @@ mod health;
 mod hooks;
 mod lines;
 mod listen;
-#[allow(dead_code, reason = "configured by the realtime server")]
 mod log;
 #[allow(dead_code, reason = "its tables are read by its tests")]
 mod metrics;

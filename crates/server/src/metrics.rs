@@ -192,6 +192,7 @@ impl Sources {
             hub: self.hub.stats(),
             waiting: self.hub.waiting(),
             closes: self.closes.rows(),
+            violations: self.closes.violations(),
             draining: self.hub.is_draining(),
             ready: ask(&self.ready).unwrap_or_default(),
             uptime: self.begun.elapsed().as_secs_f64(),

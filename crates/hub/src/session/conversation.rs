@@ -24,7 +24,7 @@ use crate::{
     outbox::{Frame, Offered},
     refusal::Refusal,
     registry::unix_millis,
-    wire::{BadInput, HEARTBEAT, Incoming, Wire},
+    wire::{BadInput, Fault, HEARTBEAT, Incoming, Wire},
 };
 
 /// How a conversation has ended, before anybody has been told.
@@ -236,6 +236,15 @@ impl Session {
             Ok(incoming) => incoming,
             Err(bad) => {
                 counters.bad_messages.fetch_add(1, Relaxed);
+                let bound = match bad.fault {
+                    Fault::TooDeep => Some(&counters.too_deep),
+                    Fault::NameTooLong => Some(&counters.long_names),
+                    Fault::TooMany => Some(&counters.large_batches),
+                    _ => None,
+                };
+                if let Some(bound) = bound {
+                    bound.fetch_add(1, Relaxed);
+                }
                 let event = bad.event.as_deref().unwrap_or_default();
                 let request = Request::new(Arc::from(event), bad.id, None);
                 self.answer(
@@ -257,6 +266,7 @@ impl Session {
         }
         if self.inbox.len() >= self.client.hub().config().max_inbox {
             counters.refused_messages.fetch_add(1, Relaxed);
+            counters.full_inboxes.fetch_add(1, Relaxed);
             self.answer(
                 &request,
                 Err(Refusal::of(ErrorCode::TooManyRequests)
@@ -389,7 +399,8 @@ impl Session {
                     Side::Server,
                     violation.close_code().get(),
                     violation.to_string(),
-                ),
+                )
+                .violating(*violation),
                 ErrorKind::Timeout => {
                     Cause::new(Side::Network, close::NO_PONG.code, error.to_string())
                 }
@@ -427,6 +438,9 @@ fn handle(client: &Client, job: Job) -> BoxFuture<Answer> {
     Box::pin(async move {
         let limit = hub.config().handler_timeout;
         let work = async {
+            if hub.0.permits.available_permits() == 0 {
+                hub.0.counters.delayed_handlers.fetch_add(1, Relaxed);
+            }
             let _permit = hub.0.permits.acquire().await;
             match built_in(&client, &request, tag).await {
                 Some(answer) => answer,

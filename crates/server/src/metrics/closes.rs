@@ -12,7 +12,13 @@ use antiphon_hub::{
 
 /// Counts ends. Clients choose their close codes freely, so only codes of the tables have a row of their own.
 #[derive(Debug, Default)]
-pub(super) struct Closes(Mutex<BTreeMap<(u16, &'static str), u64>>);
+pub(super) struct Closes(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    ends: BTreeMap<(u16, &'static str), u64>,
+    violations: BTreeMap<&'static str, u64>,
+}
 
 /// One row: who, the code, what the code means, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +37,17 @@ impl Closes {
             Side::Server => "server",
             _ => "network",
         };
-        *self.lock().entry((known(cause.code), by)).or_default() += 1;
+        let mut counts = self.lock();
+        *counts.ends.entry((known(cause.code), by)).or_default() += 1;
+        if let Some(violation) = cause.violation {
+            *counts.violations.entry(violation.section()).or_default() += 1;
+        }
     }
 
     /// All that were counted.
     pub(super) fn rows(&self) -> Vec<Row> {
         self.lock()
+            .ends
             .iter()
             .map(|((code, by), count)| Row {
                 by,
@@ -51,7 +62,12 @@ impl Closes {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(u16, &'static str), u64>> {
+    /// How often each rule was broken: by its section in an RFC, or `limit` and the name of a bound.
+    pub(super) fn violations(&self) -> BTreeMap<&'static str, u64> {
+        self.lock().violations.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

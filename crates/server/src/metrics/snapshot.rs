@@ -1,5 +1,7 @@
 //! All numbers at one moment.
 
+use std::collections::BTreeMap;
+
 use antiphon::Stats as Accept;
 use antiphon_hub::presence::HubStats;
 
@@ -18,6 +20,7 @@ pub(crate) struct Snapshot {
     /// Connections, messages and bytes that wait.
     pub(super) waiting: (usize, usize, usize),
     pub(super) closes: Vec<Row>,
+    pub(super) violations: BTreeMap<&'static str, u64>,
     pub(super) draining: bool,
     pub(super) ready: bool,
     /// Seconds.
@@ -55,5 +58,26 @@ impl From<&auth::State> for AuthStats {
             tickets: state.tickets.len(),
             tickets_refused: state.tickets.refused(),
         }
+    }
+}
+
+impl Snapshot {
+    /// How often a bound of a connection was broken, by its name in the library's `Config`.
+    pub(super) fn broken(&self, bound: &str) -> Option<u64> {
+        let count = self
+            .violations
+            .iter()
+            .find(|(section, _)| section.strip_prefix("limit ") == Some(bound));
+        Some(count.map_or(0, |(_, count)| *count))
+    }
+
+    /// How often the server ended connections with this code.
+    pub(super) fn ended(&self, by: &str, code: u16) -> Option<u64> {
+        let code = code.to_string();
+        let row = self
+            .closes
+            .iter()
+            .find(|row| row.by == by && row.code == code);
+        Some(row.map_or(0, |row| row.count))
     }
 }

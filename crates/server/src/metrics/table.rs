@@ -1,5 +1,7 @@
 //! Every metric with its meaning, and every limit with its key: the endpoint and the documentation are made from it.
 
+use antiphon_hub::code::close;
+
 use crate::metrics::snapshot::Snapshot;
 
 /// How a number behaves.
@@ -123,6 +125,8 @@ pub(super) const METRICS: &[Metric] = metrics! {
             let labels = [("by", row.by), ("code", row.code.as_str()), ("reason", row.reason)];
             sink(&labels, Value::Whole(row.count));
         };
+    Counter "antiphon_violations" ["rule"] "Rules of the protocol that clients have broken, by RFC and section; or a bound"
+        |s, sink| each(sink, "rule", s.violations.iter().map(|(rule, count)| (*rule, *count)));
 
     // Messages.
     Counter "antiphon_messages_received" "Messages that came from clients" |s| whole(s.hub.received);
@@ -268,16 +272,31 @@ pub(super) const LIMITS: &[Limit] = limits! {
         |s| Some(s.hub.shed + s.hub.refused_sends);
     "outbox" ["outbox.max_bytes", "outbox.max_messages"] "as outbox.overflow says: closed with 3008, or the message dropped"
         |s| Some(s.hub.dropped + s.hub.slow);
-    "message_rate" ["limits.message_rate", "limits.message_burst", "limits.inbox"]
-        "the message is answered with 111; the connection closed with 3013"
-        |s| Some(s.hub.refused_messages);
+    "message_rate" ["limits.message_rate", "limits.message_burst"]
+        "the message is answered with 111, and after a burst of them the connection closed with 3013"
+        |s| Some(s.hub.refused_messages.saturating_sub(s.hub.full_inboxes));
+    "inbox" ["limits.inbox"] "the message is answered with 111" |s| Some(s.hub.full_inboxes);
+    "handlers" ["limits.handlers"] "the event waits for its turn" |s| Some(s.hub.delayed_handlers);
+    "message_size" ["websocket.max_message_size"] "Close 1009"
+        |s| s.broken("max_message_size").zip(s.broken("max_frame_size")).map(|(whole, frame)| whole + frame);
+    "fragments" ["websocket.max_fragments"] "Close 1008" |s| s.broken("max_fragments");
+    "inflate_ratio" [] "Close 1009" |s| s.broken("max_inflate_ratio");
+    "control_frames" [] "Close 1008" |s| s.broken("control_burst");
+    "message_time" [] "a message that was begun is not completed in time: Close 1008" |s| s.broken("message_timeout");
+    "silence" ["websocket.pong_timeout", "websocket.write_timeout"]
+        "a peer that neither answers nor reads is given up" |s| s.ended("network", close::NO_PONG.code);
+    "json_depth" [] "the message is answered with 107" |s| Some(s.hub.too_deep);
+    "name_length" ["limits.tag_length"] "the message is answered with 107" |s| Some(s.hub.long_names);
+    "frame_messages" [] "more messages in one frame are answered with 106" |s| Some(s.hub.large_batches);
+    "tags_per_connection" ["limits.tags_per_connection"] "the tag is not joined: 106" |s| Some(s.hub.refused_tags);
     "handler_timeout" ["limits.handler_timeout"] "the request is answered with 113" |s| Some(s.hub.handler_timeouts);
-    "logins" ["limits.connections_per_user", "limits.authentication_timeout", "login.policy"]
-        "the connection is closed with 3504, 3502 or 3511"
-        |s| Some(s.hub.refused_logins);
+    "connections_per_user" ["limits.connections_per_user"] "a new connection is closed with 3504"
+        |s| Some(s.hub.refused_users);
+    "authentication_time" ["limits.authentication_timeout"] "the connection is closed with 3502"
+        |s| Some(s.hub.authentication_timeouts);
     "hook_breaker" [] "the backend is not asked; the client is answered with 100"
         |s| Some(s.hooks.iter().map(|(_, hook)| hook.rejected).sum());
-    "webhook_queue" ["webhooks.queue"] "the event is dropped" |s| Some(s.webhooks?.dropped_overflow);
+    "webhook_queue" ["webhooks.max_queue"] "the event is dropped" |s| Some(s.webhooks?.dropped_overflow);
     "webhook_attempts" ["webhooks.attempts"] "the events of the batch are dropped" |s| Some(s.webhooks?.dropped_attempts);
     "outgoing_waiting" ["outgoing.max_concurrent", "outgoing.max_waiting"] "the request fails at once"
         |s| Some(s.outgoing?.busy);

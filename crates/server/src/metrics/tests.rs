@@ -109,10 +109,9 @@ async fn every_metric_and_every_limit_is_in_the_text() {
     let (status, text) = ask(&all(&hub), &Settings::default(), &[]).await;
     assert_eq!(status, 200);
     let samples = parse(&text);
-    for metric in METRICS
-        .iter()
-        .filter(|metric| metric.name != "antiphon_closes")
-    {
+    // Rows of these come with the first of their kind.
+    let rare = ["antiphon_closes", "antiphon_violations"];
+    for metric in METRICS.iter().filter(|metric| !rare.contains(&metric.name)) {
         let name = metric.sample();
         let found = samples.keys().any(|series| {
             series.split('{').next() == Some(&name)
@@ -256,4 +255,85 @@ async fn a_connection_is_counted_by_its_end_and_nothing_of_it_is_shown() {
     let samples = parse(&metrics.text());
     assert_eq!(samples["antiphon_connections_accepted_total"], 3.0);
     assert_eq!(samples["antiphon_messages_received_total"], 3.0);
+}
+
+#[test]
+fn every_limit_names_keys_that_there_are() {
+    for limit in LIMITS {
+        for key in limit.keys {
+            let known = crate::config::table::key(key);
+            assert!(known.is_some(), "{}: {key} is no key", limit.name);
+        }
+    }
+}
+
+#[test]
+fn a_bound_of_the_library_is_counted_under_its_name() {
+    use antiphon::Violation;
+    let mut snapshot = Snapshot::default();
+    for (violation, limit) in [
+        (Violation::MessageTooBig { limit: 1 }, "message_size"),
+        (Violation::FrameTooBig { limit: 1 }, "message_size"),
+        (Violation::TooManyFragments { limit: 1 }, "fragments"),
+        (Violation::RatioTooHigh { limit: 1 }, "inflate_ratio"),
+        (Violation::ControlFlood, "control_frames"),
+        (Violation::MessageTimeout, "message_time"),
+    ] {
+        snapshot.violations = [(violation.section(), 3)].into();
+        let row = LIMITS.iter().find(|row| row.name == limit).unwrap();
+        assert_eq!((row.read)(&snapshot), Some(3), "{violation}");
+    }
+}
+
+/// A table of the documentation between its marks; it is written anew where that is asked for.
+fn documented(begin: &str, end: &str, table: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(begin).expect("the first mark");
+    let (found, after) = rest.split_once(end).expect("the last mark");
+    if std::env::var_os("ANTIPHON_WRITE_DOCS").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+    } else {
+        assert!(
+            found == table,
+            "docs/metrics.md is old: ANTIPHON_WRITE_DOCS=1 cargo test -p antiphon-server --bin antiphon"
+        );
+    }
+}
+
+#[test]
+fn the_page_of_the_documentation_has_these_tables() {
+    const ABOUT: &str = "made from crates/server/src/metrics/table.rs; a test keeps them true -->";
+    let mut table = String::from("\n| metric | labels | what |\n|---|---|---|\n");
+    for metric in METRICS {
+        let labels: Vec<_> = metric
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let (name, labels) = (metric.sample(), labels.join(", "));
+        table += &format!("| `{name}` | {labels} | {} |\n", metric.help);
+    }
+    table += "| `antiphon_build_info` | `version` | The version that runs |\n";
+    documented(
+        &format!("<!-- metrics: {ABOUT}"),
+        "<!-- end of metrics -->",
+        &table,
+    );
+
+    let mut table = String::from("\n| limit | set with | at the bound |\n|---|---|---|\n");
+    for limit in LIMITS {
+        let keys: Vec<_> = limit.keys.iter().map(|key| format!("`{key}`")).collect();
+        let keys = if keys.is_empty() {
+            "fixed".to_owned()
+        } else {
+            keys.join(", ")
+        };
+        table += &format!("| `{}` | {keys} | {} |\n", limit.name, limit.help);
+    }
+    documented(
+        &format!("<!-- limits: {ABOUT}"),
+        "<!-- end of limits -->",
+        &table,
+    );
 }
