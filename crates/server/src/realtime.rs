@@ -170,7 +170,7 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
     routes
 }
 
-/// The servers beside the main one: metrics with an address of their own.
+/// The servers beside the main one. What has the same address shares it.
 async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
     let mut running = Vec::new();
     if let Some(address) = &config.metrics.listen {

@@ -329,6 +329,10 @@ impl Rules<'_> {
                 hint,
             );
         }
+        if config.admin.listen.is_some() {
+            let hint = "leave it out until a version has the page; the HTTP API does what it will do";
+            self.warn("admin.listen", "has no effect: this version has no admin page", hint);
+        }
         let open = |token: &Option<Secret>| token.is_none();
         if let Some(listen) = &config.metrics.listen
             && open(&config.metrics.token)

@@ -472,7 +472,7 @@ pub(crate) const SCOPES: &[&str] = &[
 ];
 
 section! {
-    /// The admin page. It is off until it has an address and a token.
+    /// The admin page, which this version does not have: the keys are checked, and nothing listens.
     Admin at "admin" {
         /// Address of its own to listen on, such as "127.0.0.1:8190".
         listen: Option<String> = None, Kind::Listen, "";
