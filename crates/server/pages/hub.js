@@ -4,6 +4,8 @@
 const PROTOCOL = "antiphon.v2.json";
 // Most requests that wait for a connection; further ones fail at once.
 const MAX_WAITING = 50;
+// Most requests that wait for their replies; further ones fail at once.
+const MAX_ASKED = 200;
 // How long a reply may take before the request fails.
 const REPLY_TIMEOUT = 15_000;
 // The wait before an attempt is random, up to a bound that doubles from the first of these to the second.
@@ -20,7 +22,7 @@ export function reconnects(code) {
   return [1001, 1006, 1011, 1012, 1013].includes(code);
 }
 
-// Why a request failed: the server's code and words; `offline` and `lost` are this side's own.
+// Why a request failed: the server's code and words; `offline`, `busy` and `lost` are this side's own.
 export class Refused extends Error {
   constructor(code, message, retryAfter = null) {
     super(message);
@@ -73,7 +75,8 @@ export class Connection {
   request(event, data) {
     return new Promise((resolve, reject) => {
       const request = { event, data, resolve, reject };
-      if (this.#session) this.#ask(request);
+      if (this.#session && this.#replies.size < MAX_ASKED) this.#ask(request);
+      else if (this.#session) reject(new Refused("busy", "too many requests wait for their replies"));
       else if (this.#waiting.length < MAX_WAITING) this.#waiting.push(request);
       else reject(new Refused("offline", "too much waits for the connection"));
     });

@@ -459,4 +459,26 @@ mod tests {
         drop(bob);
         assert_eq!(ada.event("$leave").await["members"][0]["user"], "bob");
     }
+    #[tokio::test(start_paused = true)]
+    async fn lists_are_bounded() {
+        let hub = chat();
+        let mut ada = Tab::open(&hub, "name=ada").await;
+        let _bob = Tab::open(&hub, "name=bob").await;
+        for room in 0..=MAX_LISTED {
+            let user = ["ada", "bob"][room % 2];
+            hub.user(user)
+                .join(format!("room:{room:03}"))
+                .await
+                .unwrap();
+        }
+        let rooms = ada.ask("chat/rooms", Value::Null).await["data"]["rooms"].clone();
+        assert_eq!(rooms.as_array().unwrap().len(), MAX_LISTED);
+        let mut others = Vec::new();
+        for other in 0..MAX_LISTED {
+            others.push(Tab::open(&hub, &format!("name={other}")).await);
+        }
+        let online = ada.ask("chat/online", Value::Null).await["data"].clone();
+        assert_eq!(online["users"].as_array().unwrap().len(), MAX_LISTED);
+        assert_eq!(online["count"], MAX_LISTED + 2);
+    }
 }
