@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod bus;
+
 use antiphon::{Config, Role, WebSocket};
 use antiphon_hub::{
     hub::Hub, identity::Identity, occurrence::Cause, permission::Permissions, session::Hello,
