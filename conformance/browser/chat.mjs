@@ -173,7 +173,10 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
       for (let turn = 0; turn < 520; turn += 1) {
         document.getElementById('message').value = `line ${turn}`;
         document.getElementById('composer').requestSubmit();
-        if (turn % 20 === 19) await new Promise((resolve) => setTimeout(resolve, 250));
+        if (turn % 20 !== 19) continue;
+        // Neither faster than the hub allows, nor ahead of its replies.
+        do await new Promise((resolve) => setTimeout(resolve, 250));
+        while (!document.querySelector('#log li:last-child').textContent.includes(`line ${turn}`));
       }
     });
     await hears(tabs.ada, 'line 519');
