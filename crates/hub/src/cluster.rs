@@ -113,7 +113,7 @@ impl Hub {
     }
 
     /// This node and the others that are there, by their ids. A node is heard of every [`HEARTBEAT`], and gone after
-    /// [`NODE_TTL`](crate::link::NODE_TTL) without. Empty for a hub that has no bus.
+    /// [`NODE_TTL`] without. Empty for a hub that has no bus.
     #[must_use]
     pub fn cluster_info(&self) -> Vec<NodeInfo> {
         let Some(link) = self.0.link.as_deref() else {

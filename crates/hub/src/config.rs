@@ -64,7 +64,8 @@ pub struct TagRule {
     pub presence: bool,
     /// Which clients may publish to the tag themselves. Default [`PublishRule::Permitted`].
     pub publish: PublishRule,
-    /// Whether members are told who joins and leaves, at most once in [`HubConfig::notice_interval`]. Default `false`.
+    /// Whether members are told who joins and leaves, at most once in [`HubConfig::notice_interval`]. In a cluster they are
+    /// told of those on their own node. Default `false`.
     pub notices: bool,
 }
 
