@@ -569,3 +569,6 @@ pub(crate) struct Flow {
     pub(crate) received: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
 }
+
+#[cfg(test)]
+mod tests;
