@@ -330,10 +330,19 @@ impl Rules<'_> {
             );
         }
         if config.admin.listen.is_some() {
-            let hint = "leave it out until a version has the page; the HTTP API does what it will do";
-            self.warn("admin.listen", "has no effect: this version has no admin page", hint);
+            let hint =
+                "leave it out until a version has the page; the HTTP API does what it will do";
+            self.warn(
+                "admin.listen",
+                "has no effect: this version has no admin page",
+                hint,
+            );
         }
         let open = |token: &Option<Secret>| token.is_none();
+        if config.traces.endpoint.is_some() {
+            let what = "has no effect yet: this version sends no traces";
+            self.warn("traces.endpoint", what, "leave it out");
+        }
         if let Some(listen) = &config.metrics.listen
             && open(&config.metrics.token)
             && !is_loopback(listen)
