@@ -3,6 +3,8 @@
 // The comments on options are what `--help` prints: plain text for a terminal, not links for a page.
 #![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 
+#[allow(dead_code, reason = "called by the realtime server")]
+mod api;
 #[allow(
     dead_code,
     reason = "revocations, sessions and tickets are reached by the HTTP API"

@@ -1,0 +1,295 @@
+//! The HTTP API: a backend sends, asks who is there, and closes.
+
+pub(crate) mod batch;
+pub(crate) mod call;
+pub(crate) mod channels;
+pub(crate) mod choice;
+pub(crate) mod document;
+pub(crate) mod error;
+pub(crate) mod failures;
+pub(crate) mod idempotency;
+pub(crate) mod key;
+pub(crate) mod node;
+pub(crate) mod people;
+pub(crate) mod sending;
+pub(crate) mod state;
+pub(crate) mod table;
+
+use std::{net::IpAddr, sync::atomic::Ordering::Relaxed};
+
+use antiphon::peer::Peer;
+use antiphon_hub::code::ErrorCode;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    response::Response,
+    routing::any,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+
+use crate::api::{
+    batch::{Reply, batch, call, old},
+    error::{BAD_JSON, CallError, ErrorAnswer, Rejection},
+    key::Holder,
+    state::ApiState,
+    table::find,
+};
+
+/// The routes of the API, below the path of the configuration. Without a key in it they answer 401 to everybody.
+pub(crate) fn routes(state: ApiState) -> Router {
+    let path = state.path().to_owned();
+    let document = document::document(&path).map_err(|error| error.to_string());
+    let document = match document {
+        Ok(text) => Bytes::from(text),
+        // Cannot happen: the document holds nothing that has no JSON.
+        Err(error) => Bytes::from(format!("{{\"error\":{error:?}}}")),
+    };
+    let serve_document = move |method: Method| {
+        let document = document.clone();
+        async move {
+            if method == Method::GET || method == Method::HEAD {
+                answer(StatusCode::OK, document)
+            } else {
+                rejected(wrong_method("GET"))
+            }
+        }
+    };
+    let root = if path.is_empty() { "/" } else { &path };
+    Router::new()
+        .route(root, any(old_form))
+        .route(&format!("{path}/openapi.json"), any(serve_document))
+        .route(&format!("{path}/{{method}}"), any(one))
+        .with_state(state)
+}
+
+async fn one(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    peer: Peer,
+    request: Request<Body>,
+) -> Response {
+    let made = async {
+        let row = find(&name);
+        if row.is_none() && name != "batch" {
+            let error = batch::unknown(&name);
+            return Err(Rejection {
+                status: StatusCode::NOT_FOUND,
+                error,
+                retry_after: None,
+            });
+        }
+        let (holder, body) = enter(&state, peer, request).await?;
+        let Some(row) = row else {
+            return Ok(match batch(&body, holder.scopes, &state).await {
+                Ok(replies) => json(StatusCode::OK, &replies),
+                Err(error) => {
+                    state.counters().errors.fetch_add(1, Relaxed);
+                    failed(error)
+                }
+            });
+        };
+        let outcome = call(row, &body, holder.scopes, &state).await;
+        match outcome {
+            Err(error) if !holder.scopes.allow(row.scope) => Err(Rejection::new(
+                StatusCode::FORBIDDEN,
+                ErrorCode::PermissionDenied,
+                "missing_scope",
+                error.message,
+            )),
+            Err(error) => Ok(failed(error)),
+            Ok(result) => Ok(json(StatusCode::OK, &Reply::Result(result))),
+        }
+    };
+    made.await.unwrap_or_else(rejected)
+}
+
+async fn old_form(State(state): State<ApiState>, peer: Peer, request: Request<Body>) -> Response {
+    let made = async {
+        let (holder, body) = enter(&state, peer, request).await?;
+        Ok(match old(&body, holder.scopes, &state).await {
+            Ok(replies) => answer(StatusCode::OK, replies.into()),
+            Err(error) => {
+                state.counters().errors.fetch_add(1, Relaxed);
+                failed(error)
+            }
+        })
+    };
+    made.await.unwrap_or_else(rejected)
+}
+
+/// The answer of a call that failed: 200, unless there was no JSON.
+fn failed(error: CallError) -> Response {
+    let status = match error.reason {
+        Some(BAD_JSON) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    };
+    json(status, &ErrorAnswer { error })
+}
+
+/// Lets a request in: the method, then the key, and only then the body.
+async fn enter(
+    state: &ApiState,
+    peer: Peer,
+    request: Request<Body>,
+) -> Result<(Holder, String), Rejection> {
+    state.counters().requests.fetch_add(1, Relaxed);
+    if request.method() != Method::POST {
+        return Err(wrong_method("POST"));
+    }
+    let holder = holder(state, peer.address(), request.headers())?;
+    let body = body(state, request).await?;
+    Ok((holder, body))
+}
+
+/// Who calls. A right key is let in even where wrong ones come from the same address: a neighbour with an old key must
+/// not shut others out, and keys are too long to be guessed.
+pub(crate) fn holder(
+    state: &ApiState,
+    address: Option<IpAddr>,
+    headers: &HeaderMap,
+) -> Result<Holder, Rejection> {
+    let shown = key::shown(headers);
+    if let Some(holder) = shown.and_then(|key| state.live().keys.find(key)) {
+        return Ok(holder);
+    }
+    state.counters().unauthorized.fetch_add(1, Relaxed);
+    if let Some(wait) = state.failures().record(address) {
+        state.counters().throttled.fetch_add(1, Relaxed);
+        tracing::debug!(?address, "too many requests without a right key");
+        return Err(Rejection {
+            retry_after: Some(wait),
+            ..Rejection::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                ErrorCode::TooManyRequests,
+                "too_many_failures",
+                "too many requests without a right key from this address",
+            )
+        });
+    }
+    tracing::debug!(?address, "a request without a right key");
+    let (reason, message) = match shown {
+        None => (
+            "missing_key",
+            "a key is needed: send it as X-API-Key, or as Authorization: apikey KEY",
+        ),
+        Some(_) => ("unknown_key", "this key is none of the server's"),
+    };
+    Err(Rejection::new(
+        StatusCode::UNAUTHORIZED,
+        ErrorCode::Unauthorized,
+        reason,
+        message,
+    ))
+}
+
+async fn body(state: &ApiState, request: Request<Body>) -> Result<String, Rejection> {
+    let most = state.max_body();
+    let too_large = || {
+        state.counters().too_large.fetch_add(1, Relaxed);
+        Rejection::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::LimitExceeded,
+            "too_large",
+            format!("the body is longer than {most} bytes"),
+        )
+    };
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > most as u64) {
+        return Err(too_large());
+    }
+    let body = match Limited::new(request.into_body(), most).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
+        Err(_) => return Err(bad_body("the body did not arrive")),
+    };
+    let text = std::str::from_utf8(&body).map_err(|error| bad_body(error.to_string()))?;
+    if text.trim_ascii().is_empty() {
+        return Ok("{}".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn bad_body(message: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {
+    Rejection::new(
+        StatusCode::BAD_REQUEST,
+        ErrorCode::BadRequest,
+        BAD_JSON,
+        message,
+    )
+}
+
+fn wrong_method(allowed: &'static str) -> Rejection {
+    Rejection::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::BadRequest,
+        "wrong_method",
+        allowed,
+    )
+}
+
+/// The response of a request that reached no call.
+pub(crate) fn rejected(rejection: Rejection) -> Response {
+    let Rejection {
+        status,
+        mut error,
+        retry_after,
+    } = rejection;
+    let mut allow = None;
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        allow = HeaderValue::from_str(&error.message).ok();
+        error.message = format!("only {} is answered here", error.message).into();
+    }
+    let mut response = json(status, &ErrorAnswer { error });
+    let headers = response.headers_mut();
+    if let Some(allow) = allow {
+        headers.insert(header::ALLOW, allow);
+    }
+    if let Some(wait) = retry_after {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)),
+        );
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("apikey"));
+    }
+    response
+}
+
+fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => answer(status, bytes.into()),
+        // Cannot happen: what is answered has JSON.
+        Err(_) => answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Bytes::from_static(FAILED),
+        ),
+    }
+}
+
+const FAILED: &[u8] = br#"{"error":{"code":100,"message":"internal server error"}}"#;
+
+fn answer(status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;
