@@ -12,6 +12,7 @@ use axum::{Router, routing::any};
 
 use self::site::Site;
 use crate::{
+    api,
     cli::server::ServeArgs,
     config::{
         command::refused,
@@ -160,6 +161,9 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
     if config.metrics.listen.is_none() && config.metrics.token.is_some() {
         routes = routes.merge(metrics::routes(site.metrics.clone(), &config.metrics));
     }
+    if config.api.listen.is_none() && !config.api.keys.is_empty() {
+        routes = routes.merge(api::routes(site.api.clone()));
+    }
     if path.is_empty() {
         routes = routes.route("/", socket());
     } else {
@@ -172,24 +176,47 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
 
 /// The servers beside the main one. What has the same address shares it.
 async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
-    let mut running = Vec::new();
+    let mut doors: Vec<(&str, Vec<(&str, &str)>, Router)> = Vec::new();
+    let mut open = |address, name, path, routes: Router| {
+        if let Some(door) = doors.iter_mut().find(|door| door.0 == address) {
+            door.1.push((name, path));
+            door.2 = std::mem::take(&mut door.2).merge(routes);
+        } else {
+            doors.push((address, vec![(name, path)], routes));
+        }
+    };
+    if let Some(address) = &config.api.listen {
+        let routes = api::routes(site.api.clone());
+        open(address, "API", &config.api.path, routes);
+    }
     if let Some(address) = &config.metrics.listen {
         let routes = metrics::routes(site.metrics.clone(), &config.metrics)
             .merge(health::routes(site.health.clone(), &config.health));
+        open(address, "metrics", &config.metrics.path, routes);
+    }
+    let mut running = Vec::new();
+    for (address, names, routes) in doors {
         let server = Server::new()
             .bind(address)
             .router(routes)
+            .trusted_proxies(proxies(config))
             .drain_timeout(LAST_WAIT);
         let server = server.start().await.map_err(|error| unusable(&error))?;
         for address in server.local_addrs() {
-            say(&format!(
-                "metrics on http://{address}{}",
-                config.metrics.path
-            ));
+            for (name, path) in &names {
+                say(&format!("{name} on http://{address}{path}"));
+            }
         }
         running.push(server);
     }
     Ok(running)
+}
+
+fn proxies(config: &Config) -> Vec<Network> {
+    let networks = config.server.trusted_proxies.iter();
+    networks
+        .filter_map(|network| network.parse().ok())
+        .collect()
 }
 
 async fn start(config: &Config, routes: Router) -> Result<Running, Failure> {
@@ -209,18 +236,13 @@ async fn start(config: &Config, routes: Router) -> Result<Running, Failure> {
             .also(settings.origins.iter().map(String::as_str))
             .map_err(|error| Failure::caused(Exit::Failure, &error, "see server.origins"))?
     };
-    let proxies: Vec<Network> = settings
-        .trusted_proxies
-        .iter()
-        .filter_map(|network| network.parse().ok())
-        .collect();
     let mut server = Server::new()
         .bind(&settings.listen)
         .router(routes)
         .http2(true)
         .config(socket)
         .origins(origins)
-        .trusted_proxies(proxies)
+        .trusted_proxies(proxies(config))
         .max_connections_per_address(settings.max_connections_per_address)
         .max_handshakes(settings.max_handshakes)
         .max_accept_rate(settings.accept_rate)

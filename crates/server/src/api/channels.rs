@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use antiphon_hub::json::Json;
+use antiphon_hub::{audience::Audience, json::Json};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -46,11 +46,11 @@ impl Call for Subscribe {
     type Answer = Changed;
 
     async fn run(self, state: &ApiState) -> Result<Changed, CallError> {
-        let clients = chosen(state, &self.channel, self.user, self.session, self.client).await?;
+        let chosen = chosen(state, &self.channel, self.user, self.session, self.client).await?;
         let channel: Arc<str> = self.channel.into();
         let mut connections = 0;
-        for client in clients {
-            connections += u64::from(client.join(channel.clone())?.is_some());
+        for audience in chosen {
+            connections += audience.join(channel.clone()).await?.connections;
         }
         Ok(Changed { connections })
     }
@@ -78,11 +78,12 @@ impl Call for Unsubscribe {
     type Answer = Changed;
 
     async fn run(self, state: &ApiState) -> Result<Changed, CallError> {
-        let clients = chosen(state, &self.channel, self.user, self.session, self.client).await?;
-        let left = clients.iter().filter(|client| client.leave(&self.channel));
-        Ok(Changed {
-            connections: left.count() as u64,
-        })
+        let chosen = chosen(state, &self.channel, self.user, self.session, self.client).await?;
+        let mut connections = 0;
+        for audience in chosen {
+            connections += audience.leave(&self.channel).await.connections;
+        }
+        Ok(Changed { connections })
     }
 }
 
@@ -92,10 +93,10 @@ async fn chosen(
     user: Option<String>,
     session: Option<String>,
     client: Option<String>,
-) -> Result<Vec<antiphon_hub::hub::Client>, CallError> {
+) -> Result<Vec<Audience>, CallError> {
     named("channel", channel, state.hub().config().max_name_length)?;
     Choice::new(user, session, client.as_deref())?
-        .clients(state)
+        .audiences(state)
         .await
 }
 

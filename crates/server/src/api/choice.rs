@@ -1,6 +1,6 @@
 //! Which connections a call means: those of a user, of a session, or one.
 
-use antiphon_hub::{hub::Client, id::ConnectionId};
+use antiphon_hub::{audience::Audience, hub::Client, id::ConnectionId};
 
 use crate::api::{
     error::{CallError, connection_id},
@@ -45,7 +45,26 @@ impl Choice {
         Ok(choice)
     }
 
-    /// The connections that are meant.
+    /// Those who are meant, as audiences: a user or a connection alone is one, on whatever node; otherwise there is one for
+    /// each connection of this node.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiState::scan`].
+    pub(crate) async fn audiences(self, state: &ApiState) -> Result<Vec<Audience>, CallError> {
+        let hub = state.hub();
+        match (&self.user, &self.session, self.client) {
+            (Some(user), None, None) => Ok(vec![hub.user(user.as_str())]),
+            (None, None, Some(id)) => Ok(vec![hub.connection(id)]),
+            _ => {
+                let clients = self.clients(state).await?;
+                let audiences = clients.iter().map(|client| hub.connection(client.id()));
+                Ok(audiences.collect())
+            }
+        }
+    }
+
+    /// The connections of this node that are meant.
     ///
     /// # Errors
     ///
@@ -54,7 +73,9 @@ impl Choice {
         let found = match (self.client, &self.user) {
             (Some(id), _) => state.hub().client(id).into_iter().collect(),
             (None, Some(user)) => state.hub().user(user.as_str()).clients(),
-            (None, None) => return state.scan(move |hub| self.keep(hub.all().clients())).await,
+            (None, None) => {
+                return state.scan(move |hub| self.keep(hub.all().clients())).await;
+            }
         };
         Ok(self.keep(found))
     }

@@ -1,17 +1,21 @@
 //! Calls about connections and users: who is there, and who has to go.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use antiphon_hub::{
+    audience::Audience,
+    broker::Revoked,
     code::{CloseReason, ErrorCode, close},
     hub::Client,
     id::ConnectionId,
     json::Json,
     presence::{ConnectionInfo, Filter, MAX_WINDOW},
+    revocation::Revocation,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
@@ -96,7 +100,7 @@ pub(crate) struct Connection {
     user_agent: Option<Arc<str>>,
     /// The wire: `v1` or `v2`.
     #[schema(value_type = String)]
-    wire: &'static str,
+    wire: Cow<'static, str>,
     /// When it connected, in Unix milliseconds.
     connected_at: u64,
     /// When its latest message came, in Unix milliseconds.
@@ -299,9 +303,11 @@ impl Call for Disconnect {
             .enumerate()
             .map(|(at, id)| connection_id(&format!("whitelist[{at}]"), id))
             .collect::<Result<_, _>>()?;
-        let mut clients = Choice::new(self.user, self.session, self.client.as_deref())?
-            .clients(state)
-            .await?;
+        let choice = Choice::new(self.user, self.session, self.client.as_deref())?;
+        if stay.is_empty() {
+            return closed(&choice.audiences(state).await?, &reason).await;
+        }
+        let mut clients = choice.clients(state).await?;
         clients.retain(|client| !stay.contains(&client.id()));
         Ok(all_closed(&clients, &reason))
     }
@@ -339,11 +345,19 @@ impl Call for Kick {
             reason: self.reason.unwrap_or_default(),
         };
         let reason = farewell.reason("")?;
-        let clients = Choice::new(self.user, self.session, self.connection.as_deref())?
-            .clients(state)
+        let chosen = Choice::new(self.user, self.session, self.connection.as_deref())?
+            .audiences(state)
             .await?;
-        Ok(all_closed(&clients, &reason))
+        closed(&chosen, &reason).await
     }
+}
+
+async fn closed(audiences: &[Audience], reason: &CloseReason) -> Result<Closed, CallError> {
+    let mut closed = 0;
+    for audience in audiences {
+        closed += audience.disconnect(reason.clone()).await.connections;
+    }
+    Ok(Closed { closed })
 }
 
 fn all_closed(clients: &[Client], reason: &CloseReason) -> Closed {
@@ -393,19 +407,17 @@ impl Call for Refresh {
                     .ok_or_else(|| CallError::field("expire_at", "no time"))?,
             ),
         };
-        let clients = Choice::new(self.user, self.session, self.client.as_deref())?
-            .clients(state)
+        let chosen = Choice::new(self.user, self.session, self.client.as_deref())?
+            .audiences(state)
             .await?;
-        let over = self.expired == Some(true) || end.is_some_and(|end| end <= SystemTime::now());
-        let connections = if over {
-            all_closed(&clients, &close::EXPIRED).closed
-        } else {
-            let hub = state.hub();
-            let refreshed = clients
-                .iter()
-                .map(|client| hub.connection(client.id()).refresh(end));
-            refreshed.sum()
-        };
+        if self.expired == Some(true) || end.is_some_and(|end| end <= SystemTime::now()) {
+            let connections = closed(&chosen, &close::EXPIRED).await?.closed;
+            return Ok(Refreshed { connections });
+        }
+        let mut connections = 0;
+        for audience in &chosen {
+            connections += audience.refresh(end).await.connections;
+        }
         Ok(Refreshed { connections })
     }
 }
@@ -446,20 +458,25 @@ impl Call for Revoke {
                 )
             })
         };
-        let clients = match (self.user, self.session, self.token) {
+        let (what, until, clients) = match (self.user, self.session, self.token) {
             (Some(user), None, None) if !user.is_empty() => {
-                revoke(&Login::User(&user))?;
-                state.hub().user(user).clients()
+                let until = revoke(&Login::User(&user))?;
+                let clients = state.hub().user(user.as_str()).clients();
+                (Revoked::User(user.into()), until, clients)
             }
             (None, Some(session), None) if !session.is_empty() => {
-                revoke(&Login::Session(&session))?;
-                Choice::new(None, Some(session), None)?
-                    .clients(state)
-                    .await?
+                let until = revoke(&Login::Session(&session))?;
+                let choice = Choice::new(None, Some(session.clone()), None)?;
+                (
+                    Revoked::Session(session.into()),
+                    until,
+                    choice.clients(state).await?,
+                )
             }
             (None, None, Some(token)) if !token.is_empty() => {
-                revoke(&Login::Token(&token))?;
-                of_token(state, token).await?
+                let until = revoke(&Login::Token(&token))?;
+                let digest = session_name(&token);
+                (Revoked::Token(digest), until, of_token(state, token).await?)
             }
             _ => {
                 return Err(CallError::field(
@@ -468,7 +485,13 @@ impl Call for Revoke {
                 ));
             }
         };
-        Ok(all_closed(&clients, &reason))
+        let mut closed = all_closed(&clients, &reason);
+        // The other nodes, where there are any, and whoever remembers revocations.
+        let mut revocation = Revocation::new(what, until);
+        revocation.user = clients.first().and_then(Client::user);
+        revocation.before = Some(now);
+        closed.closed += state.hub().revoke(revocation).await.connections;
+        Ok(closed)
     }
 }
 

@@ -1,11 +1,6 @@
 //! Calls that send: `publish`, `broadcast`, `send`.
 
-use antiphon_hub::{
-    config,
-    hub::{Audience, Delivery},
-    json::Json,
-    target::Target,
-};
+use antiphon_hub::{audience::Audience, config, hub::Delivery, json::Json, target::Target};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,6 +31,14 @@ pub(crate) struct Counts {
     dropped: u64,
     /// There was no room, and they are being closed for it; or they were being closed already.
     closing: u64,
+    /// The other nodes of a cluster have it as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    remote: bool,
+    /// The other nodes may not have got it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    unreachable: bool,
 }
 
 impl From<Delivery> for Counts {
@@ -46,6 +49,8 @@ impl From<Delivery> for Counts {
             conflated: delivery.conflated,
             dropped: delivery.dropped,
             closing: delivery.closing,
+            remote: delivery.remote,
+            unreachable: delivery.unreachable,
         }
     }
 }

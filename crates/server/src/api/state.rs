@@ -42,16 +42,16 @@ pub(crate) struct NotRevoked;
 
 /// Keeps revoked logins out.
 pub(crate) trait Revoke: Send + Sync {
-    /// Refuses this login from now on.
+    /// Refuses this login from now on; until when.
     ///
     /// # Errors
     ///
     /// It is not in force.
-    fn revoke(&self, login: &Login<'_>, now: SystemTime) -> Result<(), NotRevoked>;
+    fn revoke(&self, login: &Login<'_>, now: SystemTime) -> Result<SystemTime, NotRevoked>;
 }
 
 impl Revoke for Revocations {
-    fn revoke(&self, login: &Login<'_>, now: SystemTime) -> Result<(), NotRevoked> {
+    fn revoke(&self, login: &Login<'_>, now: SystemTime) -> Result<SystemTime, NotRevoked> {
         let what = match *login {
             Login::User(user) => Revocation::User {
                 user: user.to_owned(),
@@ -60,7 +60,10 @@ impl Revoke for Revocations {
             Login::Session(session) => Revocation::Session(session.to_owned()),
             Login::Token(token) => Revocation::Token(secret::digest(token)),
         };
-        self.revoke(what, None, now).map_err(|Full| NotRevoked)
+        let until = now + self.ttl();
+        self.revoke(what, Some(until), now)
+            .map(|()| until)
+            .map_err(|Full| NotRevoked)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Every call, every refusal and every bound, against a hub with clients in memory.
+//! Every call, every refusal and every bound, against a hub with clients in memory. (This is long because each row is
+//! a request and what it answers.)
 
 mod support;
 
@@ -8,7 +9,7 @@ use antiphon_hub::{code::close, wire::Wire};
 use http::{StatusCode, header};
 use serde_json::{Value, json};
 
-use self::support::{KEY, Reader, World, connect};
+use self::support::{KEY, World, connect};
 use crate::api::table::TABLE;
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +394,7 @@ async fn a_request_that_reaches_no_call_has_a_status() {
             "POST",
             "/api/publish",
             KEY,
-            "{} x",
+            r#"{"channel":"a","data":1} x"#,
             400,
             107,
             json!("bad_json"),
@@ -979,7 +980,7 @@ async fn the_document_lists_every_route_and_needs_no_key() {
 #[tokio::test(start_paused = true)]
 async fn the_key_may_stand_in_the_authorization() {
     let world = World::new().await;
-    let mut reader: Reader = world.ada.reader().await;
+    let mut reader = world.ada.reader().await;
     let status = world.authorized(&format!("apikey {KEY}")).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(reader.next().await["event"], "message");

@@ -58,6 +58,11 @@ impl Revocations {
         }
     }
 
+    /// How long a revocation is kept where the end of the token is not known.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
     /// Revokes until the token's own end, where that is known.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use antiphon_hub::{code::close, hub::Hub};
 
 use super::Use;
 use crate::{
+    api::state::ApiState,
     auth::{Authenticator, Defaults, State, fetch::HttpFetch, jwks::Fetch},
     config::{
         load::{Loaded, Sources},
@@ -36,6 +37,7 @@ pub(crate) struct Site {
     pub(crate) sources: Sources,
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
+    pub(crate) api: ApiState,
     pub(crate) running: OnceLock<Arc<Running>>,
     loaded: Mutex<Arc<Loaded>>,
     auth: RwLock<Arc<Authenticator>>,
@@ -64,6 +66,12 @@ impl Site {
         Ok(Self {
             metrics: Metrics::new(&hub),
             health: Health::new(&hub),
+            api: ApiState::new(
+                hub.clone(),
+                &config.api,
+                node.clone(),
+                state.revocations.clone(),
+            ),
             hub,
             purpose,
             hooks: Hooks::new(&config.hooks, &http),
@@ -147,6 +155,7 @@ impl Site {
             bounds.tag_rules.extend(demo::rules());
         }
         self.hub.reconfigure(bounds);
+        self.api.reload(&config.api);
         self.metrics.set_token(config.metrics.token.as_ref());
         *self.auth.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(auth);
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);

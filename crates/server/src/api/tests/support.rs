@@ -57,13 +57,13 @@ pub(super) fn settings() -> Api {
 struct Revoked(Mutex<(Vec<String>, bool)>);
 
 impl Revoke for Revoked {
-    fn revoke(&self, login: &Login<'_>, _: SystemTime) -> Result<(), NotRevoked> {
+    fn revoke(&self, login: &Login<'_>, now: SystemTime) -> Result<SystemTime, NotRevoked> {
         let mut inner = self.0.lock().unwrap();
         if inner.1 {
             return Err(NotRevoked);
         }
         inner.0.push(format!("{login:?}"));
-        Ok(())
+        Ok(now)
     }
 }
 
