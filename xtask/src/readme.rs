@@ -1,12 +1,13 @@
-//! Runs the commands that the README shows, so that none of them can go stale.
+//! Finds the commands that a page shows, so that none of them can go stale.
 //!
 //! Every line of a `sh` block is a command. An HTML comment on the line above the block says how it is run:
 //! `<!-- ci: server -->` starts the first line in the background, waits until it listens, runs the lines after it, and
 //! ends it by its id; `<!-- ci: runs it -->` marks the test command itself, which is running already; `<!-- ci: install -->`
-//! marks a block that installs the command (the binary under test takes its place).
+//! marks a block that installs the command (the binary under test takes its place). In the guide there are also
+//! `<!-- ci: client -->`, a client that stays in the background, and `<!-- ci: shows TEXT -->`: each command says TEXT.
 
 /// How a block is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Each line runs to its end and must succeed.
     Plain,
@@ -16,6 +17,10 @@ pub(crate) enum Kind {
     Itself,
     /// The block installs what is tested here.
     Install,
+    /// A client of the server that goes on listening.
+    Client,
+    /// Each line runs to its end and says this.
+    Shows(String),
 }
 
 /// A block of commands.
@@ -62,7 +67,7 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
             Some(false) => {}
             None if trimmed == "```sh" => {
                 blocks.push(Block {
-                    kind,
+                    kind: kind.clone(),
                     line: index + 1,
                     commands: Vec::new(),
                 });
@@ -75,12 +80,16 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block>, String> {
                         "server" => Kind::Server,
                         "runs it" => Kind::Itself,
                         "install" => Kind::Install,
-                        other => {
-                            return Err(format!(
-                                "README.md:{}: no such marker `{other}`",
-                                index + 1
-                            ));
-                        }
+                        "client" => Kind::Client,
+                        other => match other.strip_prefix("shows ") {
+                            Some(words) => Kind::Shows(words.to_owned()),
+                            None => {
+                                return Err(format!(
+                                    "line {}: no such marker `{other}`",
+                                    index + 1
+                                ));
+                            }
+                        },
                     }
                 }
                 None if !trimmed.is_empty() => kind = Kind::Plain,
@@ -97,7 +106,7 @@ mod tests {
 
     #[test]
     fn blocks_are_found_with_their_kind() {
-        let text = "# x\n\n```sh\n# note\na b \\\n  c\nd\n```\n\n<!-- ci: server -->\n```sh\n$ s\n```\n```rust\nfn\n```\n<!-- ci: runs it -->\n\n```sh\nt\n```\n";
+        let text = "# x\n\n```sh\n# note\na b \\\n  c\nd\n```\n\n<!-- ci: server -->\n```sh\n$ s\n```\n```rust\nfn\n```\n<!-- ci: runs it -->\n\n```sh\nt\n```\n<!-- ci: shows \"a\":1 -->\n```sh\nu\n```\n";
         let block = |kind, line, commands: &[&str]| Block {
             kind,
             line,
@@ -107,6 +116,7 @@ mod tests {
             block(Kind::Plain, 3, &["a b c", "d"]),
             block(Kind::Server, 11, &["s"]),
             block(Kind::Itself, 19, &["t"]),
+            block(Kind::Shows("\"a\":1".to_owned()), 23, &["u"]),
         ];
         assert_eq!(blocks(text).unwrap(), expected);
         assert!(blocks("<!-- ci: nonsense -->\n").is_err());

@@ -2,6 +2,7 @@
 
 mod browser;
 mod conformance;
+mod foreign;
 mod fuzz;
 mod rust;
 mod shown;
@@ -88,6 +89,16 @@ pub(crate) fn all() -> Vec<Step> {
             browser::browser,
         ),
         step(
+            "hotgo",
+            "hotgo's client, to the second and to the byte, in both modes of auth",
+            foreign::hotgo,
+        ),
+        step(
+            "backend",
+            "the example's backend in Python, with Chromium at the other end",
+            foreign::backend,
+        ),
+        step(
             "fuzz",
             "every fuzz target for a while, from an empty corpus",
             fuzz::fuzz,
@@ -96,6 +107,11 @@ pub(crate) fn all() -> Vec<Step> {
             "readme",
             "every command that the README shows",
             shown::readme,
+        ),
+        step(
+            "guide",
+            "every command that the guide to the realtime server shows",
+            foreign::guide,
         ),
     ]
 }

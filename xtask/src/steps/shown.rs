@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::rust::binary;
 use crate::context::{Context, Tally};
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) fn readme(context: &Context) -> Result<Tally> {
     let text =
         std::fs::read_to_string(context.root.join("README.md")).context("there is no README.md")?;
-    let blocks = blocks(&text).map_err(|error| anyhow!(error))?;
+    let blocks = blocks(&text).map_err(|error| anyhow!("README.md: {error}"))?;
     let binary = binary(context)?;
     let folder = binary.parent().context("the binary lies in no folder")?;
     let path = format!(
@@ -30,11 +30,12 @@ pub(super) fn readme(context: &Context) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut itself = 0;
     for block in &blocks {
-        match block.kind {
+        match &block.kind {
             Kind::Itself => itself += 1,
             Kind::Install => {}
             Kind::Plain => tally.add(&plain(context, &path, block.line, &block.commands)?),
             Kind::Server => tally.add(&server(context, &path, block)?),
+            Kind::Client | Kind::Shows(_) => bail!("README.md:{}: not on this page", block.line),
         }
     }
     // The README names exactly one test command, and it is this one.
