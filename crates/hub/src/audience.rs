@@ -13,7 +13,7 @@ use crate::{
     identity::Identity,
     json::Json,
     link::Link,
-    registry::{Connection, unix_millis},
+    registry::{Connection, Group, unix_millis},
     target::Target,
 };
 
@@ -258,31 +258,28 @@ impl Audience {
 
     /// The connections of this node that are meant.
     pub(crate) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.some_connections(usize::MAX)
+    }
+
+    /// As [`connections`](Self::connections), `most` of them: no more are looked at, so that clients may ask.
+    pub(crate) fn some_connections(&self, most: usize) -> Vec<Arc<Connection>> {
         let registry = &self.hub.0.registry;
-        let mut found = Vec::new();
-        let mut take = |connection: &Arc<Connection>| {
-            if self.except != Some(connection.id) {
-                found.push(connection.clone());
-            }
+        let is_meant = |connection: &&Arc<Connection>| self.except != Some(connection.id);
+        let of_group = |group: Option<Arc<Group>>| -> Vec<Arc<Connection>> {
+            group.map_or_else(Vec::new, |group| {
+                let state = group.state();
+                let members = state.members.values().filter(is_meant);
+                members.take(most).cloned().collect()
+            })
         };
         match &self.target {
-            Target::All => registry.scan(take),
+            Target::All => registry.some(most, is_meant),
             Target::Connection(id) => {
-                if let Some(connection) = registry.get(*id) {
-                    take(&connection);
-                }
+                let connection = registry.get(*id);
+                connection.iter().filter(is_meant).cloned().collect()
             }
-            Target::User(name) => {
-                if let Some(group) = registry.users.get(name) {
-                    group.state().members.values().for_each(take);
-                }
-            }
-            Target::Tag(name) => {
-                if let Some(group) = registry.tags.get(name) {
-                    group.state().members.values().for_each(take);
-                }
-            }
+            Target::User(name) => of_group(registry.users.get(name)),
+            Target::Tag(name) => of_group(registry.tags.get(name)),
         }
-        found
     }
 }

@@ -351,9 +351,8 @@ impl Audience {
     /// The connections of this node that are meant, as others see them; at most `limit`, in no particular order.
     #[must_use]
     pub fn members(&self, limit: usize) -> Vec<Member> {
-        self.connections()
+        self.some_connections(limit)
             .into_iter()
-            .take(limit)
             .map(|connection| self.hub.handle(connection).member())
             .collect()
     }

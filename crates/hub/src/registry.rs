@@ -505,6 +505,24 @@ impl Registry {
         self.scan(&mut each);
     }
 
+    /// Some connections, at most `most`, beside a send to all.
+    pub(crate) fn some(
+        &self,
+        most: usize,
+        is_meant: impl Fn(&&Arc<Connection>) -> bool,
+    ) -> Vec<Arc<Connection>> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let left = most - found.len();
+            if left == 0 {
+                break;
+            }
+            let shard = lock(shard);
+            found.extend(shard.values().filter(&is_meant).take(left).cloned());
+        }
+        found
+    }
+
     /// As [`each`](Self::each), beside a send to all.
     pub(crate) fn scan(&self, mut each: impl FnMut(&Arc<Connection>)) {
         for shard in &self.shards {

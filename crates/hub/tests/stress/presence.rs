@@ -24,6 +24,7 @@ scenarios! {
     Virtual who_comes_and_goes_at_once_is_not_mentioned;
     Virtual notices_name_two_hundred_and_count_all;
     Virtual presence_is_for_members_and_whoever_may_ask;
+    Virtual a_long_list_of_members_ends_at_a_thousand;
     Virtual presence_can_be_switched_off;
     Virtual the_sender_can_be_left_out;
     Virtual an_epoch_tells_lives_of_a_tag_apart;
@@ -147,6 +148,28 @@ async fn presence_is_for_members_and_whoever_may_ask() -> Hub {
     let mut inspector = v2(&hub, Identity::user("y", permissions.into())).await;
     assert_eq!(inspector.ask(ask).await["data"]["count"], 1);
     assert_eq!(hub.stats().denied, 1);
+    hub
+}
+
+async fn a_long_list_of_members_ends_at_a_thousand() -> Hub {
+    let hub = hub(|_| {});
+    let _peers: Vec<Peer> = (0..1_200)
+        .map(|number| connect(&hub, Wire::V2, member_of("t", number)))
+        .collect();
+    settle().await;
+    let mut asking = v2(&hub, user("asking")).await;
+    let answer = asking.ask(r#"{"event":"$presence","id":1,"ch":"t"}"#).await;
+    assert_eq!(answer["data"]["count"], 1_200);
+    assert_eq!(answer["data"]["presence"].as_object().unwrap().len(), 1_000);
+    for (audience, count) in [
+        (hub.all(), 1_201),
+        (hub.tag("t"), 1_200),
+        (hub.user("user-1"), 1),
+    ] {
+        for limit in [0, 1, 7, 5_000] {
+            assert_eq!(audience.members(limit).len(), limit.min(count));
+        }
+    }
     hub
 }
 
