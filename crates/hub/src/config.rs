@@ -16,7 +16,9 @@ pub enum Overflow {
     Disconnect,
     /// The message is dropped, and the client is told from where to where (`$gap`).
     Drop,
-    /// A message takes the place of one with the same key that still waits, full or not; without one, as `Drop`.
+    /// A message takes the place of an older one with the same key that still waits, also in a full queue; one that has
+    /// nothing to replace is dropped there, as with `Drop`. Without a key the tag is the key; a message that has neither
+    /// replaces nothing.
     Latest,
 }
 
