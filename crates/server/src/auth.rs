@@ -51,7 +51,7 @@ pub(crate) struct Defaults {
 /// The circumstances of a credential.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Context<'a> {
-    /// The path of the request, without the prefix of the server.
+    /// The path of the request.
     pub(crate) path: &'a str,
     /// The application that the path serves, where it serves one: others' tokens do not count there.
     pub(crate) app: Option<&'a str>,

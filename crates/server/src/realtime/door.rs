@@ -53,7 +53,7 @@ pub(crate) async fn answer(site: Arc<Site>, request: Request) -> Response {
         hello.identity = Some(demo::identity(parts.uri.query().unwrap_or_default()));
         return site.hub.accept(upgrade, hello);
     }
-    match admit(&site, &credential).await {
+    match admit(&site, &credential, parts.uri.path()).await {
         Ok(identity) => hello.identity = Some(identity),
         Err(TokenError::Missing) if offers_v2(&upgrade) => {}
         Err(error) => {
@@ -84,10 +84,14 @@ fn offers_v2(upgrade: &Upgrade) -> bool {
 }
 
 /// Who shows this credential; whom its login has replaced is closed.
-pub(crate) async fn admit(site: &Site, credential: &Credential) -> Result<Identity, TokenError> {
+pub(crate) async fn admit(
+    site: &Site,
+    credential: &Credential,
+    path: &str,
+) -> Result<Identity, TokenError> {
     let now = SystemTime::now();
     let context = Context {
-        path: "",
+        path,
         app: None,
         now,
     };

@@ -40,7 +40,7 @@ pub(crate) fn wire(site: &Arc<Site>) {
         async move {
             let site = site.ok_or_else(stopping)?;
             let credential = Credential::Token(Secret::new(token));
-            admit(&site, &credential).await.map_err(refused)
+            admit(&site, &credential, "").await.map_err(refused)
         }
     });
     if site.purpose == Use::Demo {
