@@ -174,7 +174,13 @@ impl Hub {
         );
         let client = self.handle(Arc::new(connection));
         if let Err(refusal) = self.let_in(&client).await {
-            let reason = refusal.close().cloned().unwrap_or(close::PERMISSION_DENIED);
+            let reason = refusal.close().cloned();
+            // Whoever might be let in a little later is not told to stay away.
+            let reason = reason.unwrap_or(if refusal.is_temporary() {
+                close::SERVER_ERROR
+            } else {
+                close::PERMISSION_DENIED
+            });
             if let Some(request) = first {
                 let frame = self.answer_frame(wire, &request, Err(refusal));
                 if let Some(frame) = frame {
