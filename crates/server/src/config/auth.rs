@@ -7,13 +7,22 @@ const ALGORITHMS: &[&str] = &[
     "ES384", "EdDSA",
 ];
 
+/// A reload makes all of the judging anew.
 const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
     Key {
         path,
         kind,
         default,
         about,
+        live: true,
+    }
+}
+
+/// What logins are remembered by stays as it is over a reload.
+const fn kept(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+    Key {
         live: false,
+        ..key(path, kind, default, about)
     }
 }
 
@@ -151,19 +160,19 @@ pub(crate) const KEYS: &[Key] = &[
         "\"4KiB\"",
         "Longest token.",
     ),
-    key(
+    kept(
         "auth.max_revocations",
         Kind::Count(1, u64::MAX),
         "100000",
         "Most revocations that are kept at a time.",
     ),
-    key(
+    kept(
         "auth.revocation_ttl",
         Kind::Time(Zero::Refused),
         "\"720h\"",
         "How long a revocation is kept whose token's end is unknown; no token should live longer.",
     ),
-    key(
+    kept(
         "auth.max_tickets",
         Kind::Count(1, u64::MAX),
         "10000",
@@ -179,49 +188,49 @@ pub(crate) const KEYS: &[Key] = &[
 
 /// The rows of `[auth.sessions]`.
 pub(crate) const SESSIONS: &[Key] = &[
-    key(
+    kept(
         "auth.sessions.expires",
         Kind::Time(Zero::Refused),
         "\"168h\"",
         "How long a session lives (hotgo's expires).",
     ),
-    key(
+    kept(
         "auth.sessions.auto_refresh",
         Kind::Switch,
         "true",
         "Whether use lengthens it (autoRefresh).",
     ),
-    key(
+    kept(
         "auth.sessions.refresh_interval",
         Kind::Time(Zero::Allowed),
         "\"24h\"",
         "Least time between two refreshes (refreshInterval).",
     ),
-    key(
+    kept(
         "auth.sessions.max_refresh_times",
         Kind::Unbounded,
         "30",
         "How often a session is lengthened (maxRefreshTimes).",
     ),
-    key(
+    kept(
         "auth.sessions.multi_login",
         Kind::Switch,
         "true",
         "Whether one user may be signed in several times to one application (multiLogin).",
     ),
-    key(
+    kept(
         "auth.sessions.adopt",
         Kind::Switch,
         "true",
         "Open a session for a valid token that is seen first here, counted from its loginAt. Without it only tokens that the HTTP API has registered are accepted.",
     ),
-    key(
+    kept(
         "auth.sessions.utc_offset",
         Kind::Text,
         "\"+00:00\"",
         "The clock of the hotgo server, whose loginAt names no zone: \"+08:00\" for China.",
     ),
-    key(
+    kept(
         "auth.sessions.max_sessions",
         Kind::Count(1, u64::MAX),
         "100000",
