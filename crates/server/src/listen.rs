@@ -38,6 +38,7 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
 /// An address, a certificate or a bound that cannot be used.
 pub(crate) async fn serve(args: &ListenArgs, routes: Router, page: bool) -> Result<(), Failure> {
     let running = start(args, routes).await?;
+    let (mut stop, mut hangup) = (Stop::new(), Hangup::new());
     let addresses = running.local_addrs();
     let secure = if args.tls_cert.is_some() || args.tls_self_signed {
         "s"
@@ -56,8 +57,8 @@ pub(crate) async fn serve(args: &ListenArgs, routes: Router, page: bool) -> Resu
     }
     tokio::select! {
         ended = running.wait() => return ended.map_err(Failure::from),
-        () = reload_certificates(&running) => {}
-        () = stop_signal() => {}
+        () = reload_certificates(&running, &mut hangup) => {}
+        () = stop.signal() => {}
     }
     tracing::info!(
         "stopping: {} connections are asked to go; a second signal drops them",
@@ -66,7 +67,7 @@ pub(crate) async fn serve(args: &ListenArgs, routes: Router, page: bool) -> Resu
     running.shutdown();
     tokio::select! {
         ended = running.wait() => ended.map_err(Failure::from),
-        () = stop_signal() => {
+        () = stop.signal() => {
             running.shutdown();
             running.wait().await.map_err(Failure::from)
         }
@@ -153,48 +154,101 @@ pub(crate) fn for_browsers(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Ctrl-C, or the SIGTERM of a service manager.
-#[cfg(unix)]
-pub(crate) async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Ctrl-C, or the SIGTERM of a service manager. Whoever reads the address may send one: make this before it is said.
+pub(crate) struct Stop {
+    #[cfg(unix)]
+    signals: Option<[tokio::signal::unix::Signal; 2]>,
+}
 
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        // Without a handler the signals end the process, which is what they are for.
-        return future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+impl Stop {
+    /// Listens from now on. Without a handler the signals end the process, which is what they are for.
+    #[cfg(unix)]
+    pub(crate) fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let interrupt = signal(SignalKind::interrupt());
+        let terminate = signal(SignalKind::terminate());
+        Self {
+            signals: interrupt
+                .ok()
+                .zip(terminate.ok())
+                .map(|(interrupt, terminate)| [interrupt, terminate]),
+        }
+    }
+
+    /// The next of them.
+    #[cfg(unix)]
+    pub(crate) async fn signal(&mut self) {
+        let Some([interrupt, terminate]) = &mut self.signals else {
+            return future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+
+    /// Nothing has to be made here.
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> Self {
+        Self {}
+    }
+
+    /// The next Ctrl-C.
+    #[cfg(not(unix))]
+    pub(crate) async fn signal(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            future::pending::<()>().await;
+        }
     }
 }
 
-#[cfg(not(unix))]
-pub(crate) async fn stop_signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        future::pending::<()>().await;
+/// SIGHUP. It ends the process until this is made, so make it before the address is said.
+pub(crate) struct Hangup {
+    #[cfg(unix)]
+    signal: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangup {
+    /// Listens from now on.
+    #[cfg(unix)]
+    pub(crate) fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Self {
+            signal: signal(SignalKind::hangup()).ok(),
+        }
+    }
+
+    /// The next one.
+    #[cfg(unix)]
+    pub(crate) async fn signal(&mut self) {
+        match &mut self.signal {
+            Some(signal) => drop(signal.recv().await),
+            None => future::pending().await,
+        }
+    }
+
+    /// There is no such signal here.
+    #[cfg(not(unix))]
+    pub(crate) fn new() -> Self {
+        Self {}
+    }
+
+    /// Never.
+    #[cfg(not(unix))]
+    pub(crate) async fn signal(&mut self) {
+        future::pending().await
     }
 }
 
-/// SIGHUP: the files of the certificate have been renewed.
-#[cfg(unix)]
-async fn reload_certificates(running: &Running) {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return future::pending().await;
-    };
-    while hangup.recv().await.is_some() {
+/// At each SIGHUP: the files of the certificate have been renewed.
+async fn reload_certificates(running: &Running, hangup: &mut Hangup) {
+    loop {
+        hangup.signal().await;
         match running.reload_tls() {
             Ok(()) => tracing::info!("certificates are read again"),
             Err(error) => tracing::error!("the old certificate stays: {error}"),
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn reload_certificates(_running: &Running) {
-    future::pending::<()>().await;
 }

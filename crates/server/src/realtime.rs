@@ -21,7 +21,7 @@ use crate::{
     },
     failure::{Exit, Failure},
     health,
-    listen::{for_browsers, runtime, say, stop_signal, unusable},
+    listen::{Hangup, Stop, for_browsers, runtime, say, unusable},
     metrics, tls,
 };
 
@@ -121,22 +121,23 @@ async fn serve(
     let routes = guard(routes(&site, &config, pages));
     let running = Arc::new(start(&config, routes).await?);
     site.started(&running);
+    let (mut stop, mut hangup) = (Stop::new(), Hangup::new());
     announce(&config, &running, purpose);
     let beside = beside(&site, &config).await?;
     let chores = tokio::spawn(site.clone().chores());
     tokio::select! {
         ended = running.wait() => return ended.map_err(Failure::from),
-        () = reload::on_hangup(&site, &running) => {}
-        () = stop_signal() => {}
+        () = reload::on_hangup(&site, &running, &mut hangup) => {}
+        () = stop.signal() => {}
     }
     tokio::select! {
         () = site.drain(&running) => {}
-        () = stop_signal() => running.shutdown(),
+        () = stop.signal() => running.shutdown(),
     }
     running.shutdown();
     tokio::select! {
         ended = running.wait() => ended.map_err(Failure::from)?,
-        () = stop_signal() => {
+        () = stop.signal() => {
             running.shutdown();
             running.wait().await.map_err(Failure::from)?;
         }

@@ -3,7 +3,7 @@
 use antiphon::Running;
 
 use super::site::Site;
-use crate::config::load;
+use crate::{config::load, listen::Hangup};
 
 /// Reads again.
 pub(crate) fn reload(site: &Site, running: &Running) {
@@ -42,20 +42,9 @@ pub(crate) fn reload(site: &Site, running: &Running) {
 }
 
 /// Reloads at each SIGHUP, for ever.
-#[cfg(unix)]
-pub(crate) async fn on_hangup(site: &Site, running: &Running) {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return std::future::pending().await;
-    };
-    while hangup.recv().await.is_some() {
+pub(crate) async fn on_hangup(site: &Site, running: &Running, hangup: &mut Hangup) {
+    loop {
+        hangup.signal().await;
         reload(site, running);
     }
-}
-
-/// There is no such signal here.
-#[cfg(not(unix))]
-pub(crate) async fn on_hangup(_site: &Site, _running: &Running) {
-    std::future::pending::<()>().await;
 }
