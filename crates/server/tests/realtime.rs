@@ -1,0 +1,18 @@
+//! `antiphon serve --config FILE`: the real binary, clients on real sockets, and a backend in the test.
+
+mod support;
+
+mod realtime {
+    mod backend;
+    mod demo;
+    mod door;
+    mod hooks;
+    mod limits;
+    mod permissions;
+    mod secrets;
+    #[cfg(unix)]
+    mod signals;
+    mod site;
+    mod times;
+    mod token;
+}
