@@ -177,7 +177,9 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
 
 /// The servers beside the main one. What has the same address shares it.
 async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
-    let mut doors: Vec<(&str, Vec<(&str, &str)>, Router)> = Vec::new();
+    /// An address, the name and the path of everything there, and its routes.
+    type Door<'a> = (&'a str, Vec<(&'a str, &'a str)>, Router);
+    let mut doors: Vec<Door<'_>> = Vec::new();
     let mut open = |address, name, path, routes: Router| {
         if let Some(door) = doors.iter_mut().find(|door| door.0 == address) {
             door.1.push((name, path));
