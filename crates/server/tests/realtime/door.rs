@@ -237,7 +237,7 @@ async fn a_token_may_stand_in_many_places() {
 #[tokio::test]
 async fn the_first_message_may_bring_the_token() {
     let site = Site::start(&format!(
-        "{}\n[limits]\nauthentication_timeout = \"400ms\"\n",
+        "{}\n[limits]\nauthentication_timeout = \"2s\"\n",
         jwt("")
     ));
     let v2 = client().subprotocol(V2);

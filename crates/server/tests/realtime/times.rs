@@ -34,7 +34,7 @@ async fn ends_at(site: &Site, token: &str, second: u64) {
 #[tokio::test]
 async fn a_socket_ends_with_its_token_unless_a_new_one_comes() {
     let site = Site::start(&jwt("leeway = \"0s\""));
-    let end = now() + 2;
+    let end = now() + 3;
     let short = token_with("7", json!({"exp": end}));
     let mut kept = site.peer(&short).await;
     let reply = kept
@@ -70,7 +70,7 @@ async fn a_socket_ends_with_its_token_unless_a_new_one_comes() {
 
 #[tokio::test]
 async fn a_token_within_the_leeway_is_over_when_that_is() {
-    let site = Site::start(&jwt("leeway = \"3s\""));
+    let site = Site::start(&jwt("leeway = \"4s\""));
     let end = now() - 1;
-    ends_at(&site, &token_with("7", json!({"exp": end})), end + 3).await;
+    ends_at(&site, &token_with("7", json!({"exp": end})), end + 4).await;
 }
