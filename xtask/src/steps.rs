@@ -1,5 +1,6 @@
 //! The steps of `cargo xtask ci`, in the order in which they run: the quick ones first.
 
+mod api;
 mod browser;
 mod conformance;
 mod foreign;
@@ -82,6 +83,11 @@ pub(crate) fn all() -> Vec<Step> {
             "interop-go",
             "gorilla, coder, x/net and gf, both ways",
             conformance::go,
+        ),
+        step(
+            "api",
+            "Centrifugo's Python client and schemathesis on the HTTP API",
+            api::api,
         ),
         step(
             "browser",

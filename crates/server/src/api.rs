@@ -28,7 +28,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::Serialize;
 
 use crate::api::{
@@ -201,19 +201,36 @@ async fn body(state: &ApiState, request: Request<Body>) -> Result<String, Reject
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > most as u64) {
+    // What is a little too long is read to its end and dropped: most clients look for an answer only when they have sent
+    // everything.
+    let most_read = most.saturating_mul(2);
+    if announced.is_some_and(|length| length > most_read as u64) {
         return Err(too_large());
     }
-    let body = match Limited::new(request.into_body(), most).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(_) => return Err(bad_body("the body did not arrive")),
-    };
-    let text = std::str::from_utf8(&body).map_err(|error| bad_body(error.to_string()))?;
+    let mut frames = request.into_body();
+    let (mut body, mut length) = (Vec::new(), 0);
+    while let Some(frame) = frames.frame().await {
+        let frame = frame.map_err(|_| bad_body("the body did not arrive"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= most {
+            body.extend_from_slice(&data);
+        } else if length > most_read {
+            break;
+        } else {
+            body = Vec::new();
+        }
+    }
+    if length > most {
+        return Err(too_large());
+    }
+    let text = String::from_utf8(body).map_err(|error| bad_body(error.to_string()))?;
     if text.trim_ascii().is_empty() {
         return Ok("{}".to_owned());
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 fn bad_body(message: impl Into<std::borrow::Cow<'static, str>>) -> Rejection {

@@ -47,8 +47,15 @@ pub(crate) fn run(args: &TokenArgs) -> Result<(), Failure> {
         TokenCommand::New(args) => new(args),
         TokenCommand::Check(args) => check(args),
         TokenCommand::Secret => print(random(32)?.expose()),
+        TokenCommand::Apikey => apikey(),
         TokenCommand::Keygen(args) => keygen(args),
     }
+}
+
+fn apikey() -> Result<(), Failure> {
+    let key = random(32)?;
+    let hash = value::to_hex(&secret::digest(&key));
+    print(&format!("key = \"{}\"\nhash = \"{hash}\"", key.expose()))
 }
 
 fn new(args: &NewArgs) -> Result<(), Failure> {

@@ -60,6 +60,11 @@ pub(crate) enum TokenCommand {
         after_help = "Examples:\n  export ANTIPHON_AUTH_SECRET=$(antiphon token secret)\n  (umask 077 && antiphon token secret > secret.txt)"
     )]
     Secret,
+    /// Print a new key of the HTTP API, and its hash for the configuration
+    #[command(
+        after_help = "Example:\n  antiphon token apikey\n\nThe backend sends the key as X-API-Key. The configuration has the hash alone, in [[api.keys]]."
+    )]
+    Apikey,
     /// Write a new pair of keys: private.pem and public.pem
     #[command(
         after_help = "Example:\n  antiphon token keygen --algorithm ES256 --out keys\n\nThe backend signs with private.pem; the server needs public.pem alone (auth.public_key_file)."
