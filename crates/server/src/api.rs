@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod failures;
 pub(crate) mod idempotency;
 pub(crate) mod key;
+pub(crate) mod logins;
 pub(crate) mod node;
 pub(crate) mod people;
 pub(crate) mod sending;

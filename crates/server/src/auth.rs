@@ -269,6 +269,7 @@ impl Authenticator {
     }
 
     /// What is revoked, who is signed in, which tickets wait.
+    #[cfg(test)]
     pub(crate) fn state(&self) -> &State {
         &self.state
     }

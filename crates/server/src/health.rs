@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -23,9 +23,6 @@ use crate::config::schema::Health as Settings;
 /// Of the memory for messages, how many percent may be used up before new connections are sent elsewhere.
 const FULL: u128 = 95;
 
-/// Whether a part of the server works.
-type Check = Box<dyn Fn() -> bool + Send + Sync>;
-
 /// The health of a server. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct Health(Arc<Inner>);
@@ -34,7 +31,6 @@ struct Inner {
     hub: Hub,
     listening: AtomicBool,
     stopping: AtomicBool,
-    checks: RwLock<Vec<(&'static str, Check)>>,
 }
 
 impl Health {
@@ -44,7 +40,6 @@ impl Health {
             hub: hub.clone(),
             listening: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            checks: RwLock::default(),
         }))
     }
 
@@ -56,19 +51,6 @@ impl Health {
     /// From now on new connections should go elsewhere, before the first one is closed. There is no way back.
     pub(crate) fn stopping(&self) {
         self.0.stopping.store(true, Ordering::Release);
-    }
-
-    /// Also asks a part of the server, such as the broker, at every probe. The answer has to be at hand.
-    pub(crate) fn check(
-        &self,
-        name: &'static str,
-        works: impl Fn() -> bool + Send + Sync + 'static,
-    ) {
-        self.0
-            .checks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((name, Box::new(works)));
     }
 
     /// Whether new connections are welcome.
@@ -90,13 +72,6 @@ impl Health {
         if is_full(stats.memory_used, stats.memory_limit) {
             reasons.push("memory");
         }
-        let checks = inner.checks.read().unwrap_or_else(PoisonError::into_inner);
-        reasons.extend(
-            checks
-                .iter()
-                .filter(|(_, works)| !works())
-                .map(|(name, _)| *name),
-        );
         reasons
     }
 }
@@ -209,18 +184,6 @@ mod tests {
         health.stopping();
         assert_eq!(probe(&health, "/ready").await, no(r#""draining""#));
         assert_eq!(probe(&health, "/live").await, live);
-    }
-
-    #[tokio::test]
-    async fn a_part_that_does_not_work_is_named() {
-        let health = Health::new(&Hub::new(HubConfig::default()));
-        health.listening();
-        let works = Arc::new(AtomicBool::new(false));
-        let seen = works.clone();
-        health.check("broker", move || seen.load(Ordering::Relaxed));
-        assert_eq!(probe(&health, "/ready").await, no(r#""broker""#));
-        works.store(true, Ordering::Relaxed);
-        assert!(health.is_ready());
     }
 
     #[test]

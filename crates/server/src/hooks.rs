@@ -58,21 +58,6 @@ impl Hooks {
         self.connect.is_some()
     }
 
-    /// Whether the backend is asked who may join this tag.
-    pub(crate) fn asks_subscribe(&self, tag: &str, user: Option<&str>) -> bool {
-        asks(self.subscribe.as_ref(), tag, user)
-    }
-
-    /// Whether the backend is asked what may be published to this tag.
-    pub(crate) fn asks_publish(&self, tag: &str, user: Option<&str>) -> bool {
-        asks(self.publish.as_ref(), tag, user)
-    }
-
-    /// Whether the backend answers this event.
-    pub(crate) fn asks_rpc(&self, event: &str, user: Option<&str>) -> bool {
-        asks(self.rpc.as_ref(), event, user)
-    }
-
     /// Asks whether a client may connect, and who it is. Without the hook: it may, and is who it was.
     ///
     /// # Errors
@@ -157,10 +142,6 @@ impl Hooks {
             .map(|hook| (hook.name, hook.stats()))
             .collect()
     }
-}
-
-fn asks(hook: Option<&Hook>, name: &str, user: Option<&str>) -> bool {
-    hook.is_some_and(|hook| hook.only.allow(name, user))
 }
 
 fn relevant<'a>(hook: Option<&'a Hook>, name: &str, caller: &Caller) -> Option<&'a Hook> {

@@ -30,8 +30,8 @@ use self::{
     usage::Usage,
 };
 use crate::{
-    config::schema::Metrics as Settings, hooks::call::HookStats, log, outgoing::Stats as Outgoing,
-    setting::Secret, webhooks::queue::Stats as Webhooks,
+    api::state::ApiStats, config::schema::Metrics as Settings, hooks::call::HookStats, log,
+    outgoing::Stats as Outgoing, setting::Secret, webhooks::queue::Stats as Webhooks,
 };
 
 /// The numbers change for readers at most this often: some of them are dear to find.
@@ -65,6 +65,7 @@ struct Sources {
     webhooks: Slot<Webhooks>,
     outgoing: Slot<Outgoing>,
     auth: Slot<AuthStats>,
+    api: Slot<ApiStats>,
 }
 
 impl Metrics {
@@ -87,6 +88,7 @@ impl Metrics {
             webhooks: OnceLock::new(),
             outgoing: OnceLock::new(),
             auth: OnceLock::new(),
+            api: OnceLock::new(),
         });
         let source = sources.clone();
         Self(Arc::new(Inner {
@@ -128,6 +130,11 @@ impl Metrics {
     /// Also counts what is remembered of logins.
     pub(crate) fn auth(&self, stats: impl Fn() -> AuthStats + Send + Sync + 'static) {
         let _ = self.0.sources.auth.set(Box::new(stats));
+    }
+
+    /// Also counts what callers of the HTTP API do.
+    pub(crate) fn api(&self, stats: impl Fn() -> ApiStats + Send + Sync + 'static) {
+        let _ = self.0.sources.api.set(Box::new(stats));
     }
 
     /// What readers have to send; `None`: nothing. A reload may call it again.
@@ -200,6 +207,7 @@ impl Sources {
             hooks: ask(&self.hooks).unwrap_or_default(),
             webhooks: ask(&self.webhooks),
             outgoing: ask(&self.outgoing),
+            api: ask(&self.api),
             auth: ask(&self.auth),
             log_lines: log::left_out(),
             usage: Usage::now(),

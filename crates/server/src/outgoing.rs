@@ -75,8 +75,6 @@ pub(crate) struct Bounds {
 /// An answer with a status of 2xx.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// The answer's header fields.
-    pub(crate) headers: HeaderMap,
     /// The whole body.
     pub(crate) body: Bytes,
 }
@@ -220,10 +218,7 @@ impl Http {
                 return Err(Error::Status(head.status.as_u16()));
             }
             let body = collect(body, bounds.answer).await?;
-            Ok(Answer {
-                headers: head.headers,
-                body,
-            })
+            Ok(Answer { body })
         };
         let answer = time::timeout(bounds.timeout, exchange)
             .await

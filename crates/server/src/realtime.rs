@@ -1,6 +1,7 @@
 //! The realtime server: from a configuration to a hub with everything around it, and to its quiet end.
 
 mod door;
+mod logins;
 mod reload;
 mod site;
 mod wiring;

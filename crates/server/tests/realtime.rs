@@ -8,6 +8,7 @@ mod realtime {
     mod door;
     mod hooks;
     mod limits;
+    mod logins;
     mod permissions;
     mod secrets;
     #[cfg(unix)]

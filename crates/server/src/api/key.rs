@@ -34,6 +34,8 @@ pub(crate) enum Scope {
     Revoke,
     /// See the node.
     Info,
+    /// Make logins and end them.
+    Login,
     /// Nothing that a key needs a scope for.
     Any,
 }
@@ -49,6 +51,7 @@ impl Scope {
             Self::Disconnect => "disconnect",
             Self::Revoke => "revoke",
             Self::Info => "info",
+            Self::Login => "login",
             Self::Any => "*",
         }
     }
@@ -68,7 +71,7 @@ pub(crate) struct Scopes(u8);
 impl Scopes {
     /// The scopes with these names.
     pub(crate) fn of<S: AsRef<str>>(names: &[S]) -> Self {
-        const ALL: [Scope; 7] = [
+        const ALL: [Scope; 8] = [
             Scope::Publish,
             Scope::Subscribe,
             Scope::Presence,
@@ -76,6 +79,7 @@ impl Scopes {
             Scope::Disconnect,
             Scope::Revoke,
             Scope::Info,
+            Scope::Login,
         ];
         let mut bits = 0;
         for scope in ALL {
@@ -118,6 +122,7 @@ impl Keys {
     }
 
     /// Whether there is none, so that nobody gets in.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
@@ -13,7 +13,13 @@ use antiphon_hub::{hub::Hub, id::ConnectionId};
 use tokio::sync::Semaphore;
 
 use crate::{
-    api::{error::CallError, failures::Failures, idempotency::Idempotency, key::Keys},
+    api::{
+        error::CallError,
+        failures::Failures,
+        idempotency::Idempotency,
+        key::Keys,
+        logins::{Logins, nobody},
+    },
     auth::{
         revocation::{Full, Revocation, Revocations},
         secret,
@@ -118,6 +124,7 @@ struct Shared {
     max_body: usize,
     live: RwLock<Arc<Live>>,
     revoke: Arc<dyn Revoke>,
+    logins: OnceLock<Arc<dyn Logins>>,
     failures: Failures,
     idempotency: Idempotency,
     counters: Counters,
@@ -159,6 +166,7 @@ impl ApiState {
             max_body: settings.max_body,
             live: RwLock::new(Live::new(settings)),
             revoke,
+            logins: OnceLock::new(),
             failures: Failures::default(),
             idempotency: Idempotency::default(),
             counters: Counters::default(),
@@ -208,6 +216,24 @@ impl ApiState {
     /// Longest body of a request.
     pub(crate) fn max_body(&self) -> usize {
         self.0.max_body
+    }
+
+    /// Has logins made and ended by this; once.
+    pub(crate) fn set_logins(&self, logins: Arc<dyn Logins>) {
+        let _ = self.0.logins.set(logins);
+    }
+
+    /// Whoever lets clients in.
+    ///
+    /// # Errors
+    ///
+    /// There is nobody.
+    pub(crate) fn logins(&self) -> Result<&dyn Logins, CallError> {
+        self.0
+            .logins
+            .get()
+            .map(|logins| &**logins)
+            .ok_or_else(nobody)
     }
 
     /// What keeps revoked logins out.

@@ -9,6 +9,7 @@ use crate::api::{
     call::{Call, Running, run},
     channels::{Channels, History, HistoryRemove, Presence, PresenceStats, Subscribe, Unsubscribe},
     key::Scope,
+    logins::{Login, Logout, Ticket},
     node::Info,
     people::{Connections, Disconnect, Kick, Refresh, Revoke, Users},
     sending::{Broadcast, Publish, Send},
@@ -60,6 +61,9 @@ pub(crate) const TABLE: &[Row] = &[
     row::<Kick>(),
     row::<Refresh>(),
     row::<Revoke>(),
+    row::<Ticket>(),
+    row::<Login>(),
+    row::<Logout>(),
     row::<Info>(),
 ];
 

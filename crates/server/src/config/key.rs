@@ -31,6 +31,7 @@ impl Key {
     }
 
     /// What it is for, in one line.
+    #[cfg(test)]
     pub(crate) fn line(&self) -> String {
         self.about.split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -99,8 +100,6 @@ pub(crate) enum Item {
     Network,
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A secret.
-    Secret,
 }
 
 impl Kind {
@@ -128,7 +127,6 @@ impl Kind {
             Self::List(Item::Origin) => "list of origins".into(),
             Self::List(Item::Network) => "list of networks".into(),
             Self::List(Item::Choice(words)) => format!("list of {}", quoted(words)),
-            Self::List(Item::Secret) => "list of secrets".into(),
             Self::Choice(words) => quoted(words),
             Self::Table => "table".into(),
             Self::Tables => "list of tables".into(),
@@ -137,7 +135,7 @@ impl Kind {
 
     /// Whether its value must not be shown.
     pub(crate) fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::List(Item::Secret))
+        matches!(self, Self::Secret)
     }
 }
 

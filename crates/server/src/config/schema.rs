@@ -454,7 +454,7 @@ section! {
         name: String = String::new(), Kind::Text, "", live;
         /// SHA-256 of the key, 64 hexadecimal digits. The key itself is nowhere on the server.
         hash: String = String::new(), Kind::Text, "", live;
-        /// What the key may do: "publish", "presence", "connections", "disconnect", "revoke", "info", or "*".
+        /// What the key may do: "publish", "presence", "connections", "disconnect", "revoke", "info", "login", or "*".
         scopes: Vec<String> = vec!["*".into()], Kind::List(Item::Choice(SCOPES)), "[\"*\"]", live;
     }
 }
@@ -469,6 +469,7 @@ pub(crate) const SCOPES: &[&str] = &[
     "disconnect",
     "revoke",
     "info",
+    "login",
 ];
 
 section! {

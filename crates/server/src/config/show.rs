@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{
     file::Leaf,
-    key::{Item, Key, Kind},
+    key::{Key, Kind},
     load::default,
     schema::SECTIONS,
     table,
@@ -113,7 +113,6 @@ fn hidden_table(path: &str, item: &Value) -> Value {
 fn hidden(kind: Kind, value: &Value) -> Value {
     match (kind, value) {
         (Kind::Secret, _) => HIDDEN.into(),
-        (Kind::List(Item::Secret), Value::Array(items)) => vec![HIDDEN; items.len()].into(),
         (Kind::Url, Value::String(url)) => without_password(url).into(),
         _ => value.clone(),
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::config::{
     key::{Item, Key, Kind},
-    schema::{SECTIONS, Section},
+    schema::SECTIONS,
 };
 
 /// A complete file: every key with its words, commented out with its default. `values` are set in it.
@@ -76,12 +76,14 @@ fn example(key: &Key) -> &'static str {
 }
 
 /// Around the tables of docs/configuration.md.
+#[cfg(test)]
 pub(crate) const MARKS: (&str, &str) = (
     "<!-- keys: made by `antiphon config`; a test keeps them true -->",
     "<!-- end of keys -->",
 );
 
 /// The tables of docs/configuration.md.
+#[cfg(test)]
 pub(crate) fn page() -> String {
     let mut out = String::new();
     for section in SECTIONS {
@@ -112,7 +114,8 @@ pub(crate) fn page() -> String {
     out
 }
 
-fn about(section: &Section) -> String {
+#[cfg(test)]
+fn about(section: &crate::config::schema::Section) -> String {
     section
         .about
         .split_whitespace()
@@ -120,6 +123,7 @@ fn about(section: &Section) -> String {
         .join(" ")
 }
 
+#[cfg(test)]
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "&lt;")
 }

@@ -6,6 +6,7 @@ use antiphon::Stats as Accept;
 use antiphon_hub::presence::HubStats;
 
 use crate::{
+    api::state::ApiStats,
     auth,
     hooks::call::HookStats,
     metrics::{closes::Row, usage::Usage},
@@ -30,6 +31,7 @@ pub(crate) struct Snapshot {
     pub(super) webhooks: Option<Webhooks>,
     pub(super) outgoing: Option<Outgoing>,
     pub(super) auth: Option<AuthStats>,
+    pub(super) api: Option<ApiStats>,
     pub(super) log_lines: u64,
     pub(super) usage: Usage,
 }

@@ -34,12 +34,20 @@ pub(super) struct Metric {
     /// What it counts, as a sentence without its full stop.
     pub(super) help: &'static str,
     /// The names of its labels.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the documentation's tables are made of it, by a test"
+        )
+    )]
     pub(super) labels: &'static [&'static str],
     pub(super) read: fn(&Snapshot, Sink<'_>),
 }
 
 impl Metric {
     /// The name of its samples.
+    #[cfg(test)]
     pub(super) fn sample(&self) -> String {
         match self.kind {
             Kind::Counter => format!("{}_total", self.name),
@@ -217,6 +225,13 @@ pub(super) const METRICS: &[Metric] = metrics! {
     Counter "antiphon_webhook_retries" "Tries after a batch's first" |s| whole(s.webhooks?.retried);
     Counter "antiphon_outgoing_requests" "Requests to other servers: hooks, webhooks, key sets"
         |s| whole(s.outgoing?.requests);
+    Counter "antiphon_api_requests" "Requests to the HTTP API" |s| whole(s.api?.requests);
+    Counter "antiphon_api_errors" "Commands of the HTTP API that failed" |s| whole(s.api?.errors);
+    Counter "antiphon_api_unauthorized" "Requests to the HTTP API without a key, or with a wrong one"
+        |s| whole(s.api?.unauthorized);
+    Counter "antiphon_api_forbidden" "Calls of the HTTP API beyond the scopes of a key" |s| whole(s.api?.forbidden);
+    Counter "antiphon_api_repeated" "Publications that had been made already, by their idempotency key"
+        |s| whole(s.api?.repeated);
     Gauge "antiphon_outgoing_waiting" "Requests that wait for their turn now" |s| whole(s.outgoing?.waiting);
 
     // Bounds.
@@ -242,8 +257,22 @@ pub(super) struct Limit {
     /// Its name in the label.
     pub(super) name: &'static str,
     /// The keys that set it; empty where it is fixed.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the documentation's tables are made of it, by a test"
+        )
+    )]
     pub(super) keys: &'static [&'static str],
     /// What happens at the bound.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "the documentation's tables are made of it, by a test"
+        )
+    )]
     pub(super) help: &'static str,
     /// How often it was reached. `None`: what has it is not there.
     pub(super) read: fn(&Snapshot) -> Option<u64>,
@@ -303,6 +332,9 @@ pub(super) const LIMITS: &[Limit] = limits! {
     "outgoing_timeout" ["hooks.connect.timeout", "webhooks.timeout"] "the request fails"
         |s| Some(s.outgoing?.timeouts);
     "outgoing_answer" ["hooks.max_response_size"] "the request fails" |s| Some(s.outgoing?.too_large);
+    "api_body" ["api.max_body"] "the request is answered with 413" |s| Some(s.api?.too_large);
+    "api_failures" [] "an address that showed ten wrong keys in a minute is answered with 429"
+        |s| Some(s.api?.throttled);
     "log_lines" ["logs.rate"] "the line is left out, and counted in the next one" |s| Some(s.log_lines);
     "revocations" ["auth.max_revocations"] "the revocation is refused" |s| Some(s.auth?.revocations_refused);
     "tickets" ["auth.max_tickets"] "no ticket is issued" |s| Some(s.auth?.tickets_refused);

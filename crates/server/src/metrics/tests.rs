@@ -81,6 +81,7 @@ fn all(hub: &Hub) -> Metrics {
     metrics.webhooks(Webhooks::default);
     metrics.outgoing(Outgoing::default);
     metrics.auth(AuthStats::default);
+    metrics.api(crate::api::state::ApiStats::default);
     metrics
 }
 

@@ -48,6 +48,7 @@ impl Error {
     }
 
     /// What stands in a label of a metric.
+    #[cfg(test)]
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Busy => "busy",

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::hmac;
@@ -53,7 +53,13 @@ impl fmt::Debug for Signer {
 }
 
 /// Checks a signature as a receiver does: the reference for the snippets of the documentation.
-pub(crate) fn verify(secret: &Secret, header: &str, body: &[u8], window: Duration) -> bool {
+#[cfg(test)]
+pub(crate) fn verify(
+    secret: &Secret,
+    header: &str,
+    body: &[u8],
+    window: std::time::Duration,
+) -> bool {
     let mut time = None;
     let mut signature = None;
     for part in header.split(',') {
@@ -98,6 +104,8 @@ fn unix_seconds() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const WINDOW: Duration = Duration::from_secs(300);

@@ -114,6 +114,8 @@ impl Site {
         self.metrics.readiness(move || health.is_ready());
         let http = self.http.clone();
         self.metrics.outgoing(move || http.stats());
+        let api = self.api.clone();
+        self.metrics.api(move || api.stats());
         let site = Arc::downgrade(self);
         let of = site.clone();
         self.metrics.hooks(move || {
@@ -187,6 +189,7 @@ impl Site {
 
     /// The last words to backends.
     pub(crate) async fn end(&self) {
+        self.hub.leave_cluster().await;
         self.webhooks.flush(FLUSH).await;
     }
 }

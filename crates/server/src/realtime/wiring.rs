@@ -16,6 +16,7 @@ use antiphon_hub::{
 use super::{
     Use,
     door::{Kept, admit},
+    logins::OfSite,
     site::Site,
 };
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) fn wire(site: &Arc<Site>) {
     let hub = &site.hub;
     let weak = Arc::downgrade(site);
+    site.api.set_logins(Arc::new(OfSite(weak.clone())));
 
     let of = weak.clone();
     hub.authenticate(move |token| {

@@ -43,6 +43,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     /// All events that were lost.
+    #[cfg(test)]
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped_overflow + self.dropped_attempts + self.dropped_shutdown
     }

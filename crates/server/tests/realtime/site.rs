@@ -80,6 +80,14 @@ fn whole(config: &str) -> String {
     format!("metrics.listen = \"127.0.0.1:0\"\n\n[server]\nlisten = \"127.0.0.1:0\"\n{config}")
 }
 
+/// A key of the HTTP API that may do everything.
+pub(crate) const KEY: &str = "a key of the tests, and of nobody else";
+
+/// `[[api.keys]]` with that key.
+pub(crate) fn api() -> &'static str {
+    "\n[[api.keys]]\nname = \"tests\"\nhash = \"528c109f32d3af8ef54247e5fe76268569ae39faa136c0d92ea5ac89780683b1\"\n"
+}
+
 /// `[auth]` in the mode `jwt`, with these keys besides.
 pub(crate) fn jwt(more: &str) -> String {
     format!("\n[auth]\nmode = \"jwt\"\nsecret = \"{SECRET}\"\n{more}\n")
@@ -226,6 +234,18 @@ impl Site {
     /// The answer to a plain request.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         get(&self.authority, path).await
+    }
+
+    /// What a call of the HTTP API answers to [`KEY`].
+    pub(crate) async fn call(&self, name: &str, parameters: &Value) -> Value {
+        let body = parameters.to_string();
+        let request = format!(
+            "POST /api/{name} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nX-API-Key: {KEY}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.authority,
+            body.len()
+        );
+        exchange(&self.authority, &request).await.json()
     }
 
     /// The answer of the metrics' own address.

@@ -1,0 +1,78 @@
+//! Logins that a backend makes and ends by the HTTP API.
+
+use serde_json::json;
+
+use super::{
+    site::{Site, V2, api, client, jwt},
+    token::{SECRET, date, now, signed, token},
+};
+
+#[tokio::test]
+async fn a_ticket_lets_one_client_in_once() {
+    let site = Site::start(&(jwt("") + api()));
+    let asked = json!({"user": "7", "tags": ["news"], "info": {"name": "Ada"}});
+    let answer = site.call("ticket", &asked).await;
+    let ticket = answer["result"]["ticket"]
+        .as_str()
+        .expect("a ticket")
+        .to_owned();
+    assert_eq!(answer["result"]["ttl"], 30);
+    let query = format!("?ticket={ticket}");
+    let v2 = client().subprotocol(V2);
+    let mut peer = site.open(&v2, &query).await;
+    let welcome = peer.next().await;
+    assert_eq!(
+        (&welcome["data"]["user"], &welcome["data"]["tags"]),
+        (&json!("7"), &json!(["news"]))
+    );
+    let again = site.handshake(&query, "").await;
+    assert_eq!(
+        (again.status, &again.json()["error"]["reason"]),
+        (401, &json!("ticket_invalid"))
+    );
+    assert!(!site.output().contains(&ticket));
+}
+
+#[tokio::test]
+async fn a_backend_revokes_lists_and_kicks() {
+    let site = Site::start(&(jwt("") + api()));
+    let mut peer = site.user("7").await;
+    let listed = site.call("connections", &json!({"user": "7"})).await;
+    assert_eq!(listed["result"]["total"], 1);
+    let sent = site
+        .call(
+            "send",
+            &json!({"target": {"user": "7"}, "event": "hi", "data": [1]}),
+        )
+        .await;
+    assert_eq!(sent["result"]["queued"], 1, "{sent}");
+    assert_eq!(peer.next().await["data"], json!([1]));
+    let revoked = site.call("revoke", &json!({"user": "7"})).await;
+    assert_eq!(revoked["result"]["closed"], 1);
+    assert_eq!(peer.end().await.0, 3510);
+    let refused = site
+        .handshake("", &format!("Authorization: Bearer {}\r\n", token("7")))
+        .await;
+    assert_eq!(refused.json()["error"]["reason"], "token_revoked");
+}
+
+#[tokio::test]
+async fn a_session_of_hotgo_is_opened_and_ended() {
+    let auth = format!(
+        "\n[auth]\nmode = \"hotgo\"\nsecret = \"{SECRET}\"\n[auth.sessions]\nadopt = false\n"
+    );
+    let site = Site::start(&(auth + api()));
+    let claims = json!({"id": 7, "app": "admin", "username": "ada", "loginAt": date(now())});
+    let token = signed(SECRET, r#"{"alg":"HS256","typ":"JWT"}"#, &claims);
+    let query = format!("?authorization={token}");
+    assert_eq!(site.handshake(&query, "").await.json()["code"], 61);
+    let opened = site.call("login", &json!({"token": token})).await;
+    assert_eq!(opened["result"]["closed"], 0, "{opened}");
+    let mut peer = site.open(&client(), &query).await;
+    peer.send(json!({"event": "ping"})).await;
+    assert_eq!(peer.next().await["event"], "ping");
+    let ended = site.call("logout", &json!({"token": token})).await;
+    assert_eq!(ended["result"]["closed"], 1, "{ended}");
+    assert_eq!(peer.end().await.0, 3510);
+    assert_eq!(site.handshake(&query, "").await.json()["code"], 61);
+}
