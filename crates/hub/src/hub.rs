@@ -113,6 +113,7 @@ pub(crate) struct Gates {
     pub(crate) middleware: Vec<Middleware>,
     pub(crate) authenticate: Option<Authenticate>,
     pub(crate) connect: Option<OnConnect>,
+    pub(crate) refresh: Option<OnRefresh>,
     pub(crate) disconnect: Option<OnDisconnect>,
     pub(crate) join: Option<OnJoin>,
     pub(crate) publish: Option<OnPublish>,
@@ -123,6 +124,8 @@ pub(crate) type Middleware = Arc<dyn Fn(Client, Request, Next) -> BoxFuture<Answ
 pub(crate) type Authenticate =
     Arc<dyn Fn(String) -> BoxFuture<Result<Identity, Refusal>> + Send + Sync>;
 pub(crate) type OnConnect = Arc<dyn Fn(Client) -> BoxFuture<Result<(), Refusal>> + Send + Sync>;
+pub(crate) type OnRefresh =
+    Arc<dyn Fn(Client, Identity) -> BoxFuture<Result<Identity, Refusal>> + Send + Sync>;
 pub(crate) type OnDisconnect =
     Arc<dyn Fn(Client, crate::occurrence::Cause) -> BoxFuture<()> + Send + Sync>;
 pub(crate) type OnJoin =

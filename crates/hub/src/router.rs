@@ -225,7 +225,7 @@ impl Hub {
     }
 
     /// Decides whether a client is let in. A refusal's [close](Refusal::closing) is what its connection is closed with;
-    /// without one it is 3507.
+    /// without one it is 3507, or 3003 where the refusal is temporary.
     pub fn on_connect<F, Output>(&self, connect: F)
     where
         F: Fn(Client) -> Output + Send + Sync + 'static,
@@ -233,6 +233,20 @@ impl Hub {
     {
         self.set_gates(|gates| {
             gates.connect = Some(Arc::new(move |client| Box::pin(connect(client))))
+        });
+    }
+
+    /// Decides what a new token of a client makes of it (`$refresh`). Whoever [identifies](Client::identify) clients in
+    /// [`on_connect`](Self::on_connect) needs it: a token alone would take that back. It has to stay the same user.
+    pub fn on_refresh<F, Output>(&self, refresh: F)
+    where
+        F: Fn(Client, Identity) -> Output + Send + Sync + 'static,
+        Output: Future<Output = Result<Identity, Refusal>> + Send + 'static,
+    {
+        self.set_gates(|gates| {
+            gates.refresh = Some(Arc::new(move |client, identity| {
+                Box::pin(refresh(client, identity))
+            }))
         });
     }
 

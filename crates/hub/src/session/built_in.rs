@@ -239,7 +239,10 @@ async fn refresh(client: &Client, request: &Request) -> Answer {
         ttl: Option<u64>,
     }
     let hub = client.hub();
-    let fresh = hub.identify(request).await?;
+    let mut fresh = hub.identify(request).await?;
+    if let Some(refresh) = hub.gates(|gates| gates.refresh.clone()) {
+        fresh = refresh(client.clone(), fresh).await?;
+    }
     if fresh.user != client.user() {
         return Err(Refusal::of(ErrorCode::PermissionDenied).saying("the token is another user's"));
     }

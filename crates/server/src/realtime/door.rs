@@ -6,9 +6,7 @@ use std::{
 };
 
 use antiphon::Upgrade;
-use antiphon_hub::{
-    code::close, id::ConnectionId, identity::Identity, json::Json, session::Hello, wire::Wire,
-};
+use antiphon_hub::{code::close, id::ConnectionId, identity::Identity, session::Hello, wire::Wire};
 use axum::{
     extract::{FromRequestParts as _, Request},
     response::{IntoResponse as _, Response},
@@ -19,13 +17,14 @@ use super::{Use, site::Site};
 use crate::{
     auth::{Admitted, Context, answer, error::TokenError, settings::Mode, source::Credential},
     demo,
-    hooks::question::Forwarded,
+    hooks::{answer::ConnectAnswer, question::Forwarded},
 };
 
 /// What is kept with each connection for the hooks.
 pub(crate) struct Kept {
     pub(crate) headers: Forwarded,
-    pub(crate) meta: OnceLock<Json>,
+    /// What the backend has said about it.
+    pub(crate) answer: OnceLock<Box<ConnectAnswer>>,
 }
 
 /// Answers a request to the endpoint.
@@ -69,7 +68,7 @@ pub(crate) async fn answer(site: Arc<Site>, request: Request) -> Response {
     }
     hello.attachment = Some(Arc::new(Kept {
         headers: site.hooks.forwarded(&parts.headers),
-        meta: OnceLock::new(),
+        answer: OnceLock::new(),
     }));
     site.hub.accept(upgrade, hello)
 }

@@ -51,6 +51,14 @@ pub(crate) fn wire(site: &Arc<Site>) {
     if site.hooks.asks_connect() {
         let of = weak.clone();
         hub.on_connect(move |client| connect(of.clone(), client));
+        hub.on_refresh(|client, identity| async move {
+            // What the backend has said stands above what a new token says, too.
+            let kept = client.attachment::<Kept>();
+            Ok(match kept.and_then(|kept| kept.answer.get()) {
+                Some(answer) => answer.identify(identity),
+                None => identity,
+            })
+        });
     }
     let hooks = &site.loaded().config.hooks;
     if hooks.subscribe.url.is_some() {
@@ -114,14 +122,15 @@ async fn connect(site: Weak<Site>, client: Client) -> Result<(), Refusal> {
         address: client.address(),
         headers: kept.map_or_else(Forwarded::default, |kept| kept.headers.clone()),
     };
-    let answer = site.hooks.connect(&hook).await.map_err(hook_refused)?;
-    if let (Some(kept), Some(meta)) = (kept, &answer.meta) {
-        let _ = kept.meta.set(meta.clone());
+    let mut answer = site.hooks.connect(&hook).await.map_err(hook_refused)?;
+    if let Some(data) = answer.data.take() {
+        client.greet(data);
     }
-    if let Some(data) = &answer.data {
-        client.greet(data.clone());
+    client.identify(answer.identify((*identity).clone()))?;
+    if let Some(kept) = kept {
+        let _ = kept.answer.set(Box::new(answer));
     }
-    client.identify(answer.identify((*identity).clone()))
+    Ok(())
 }
 
 fn caller(client: &Client) -> Caller {
@@ -129,7 +138,7 @@ fn caller(client: &Client) -> Caller {
     Caller {
         connection: client.id(),
         user: client.user(),
-        meta: kept.and_then(|kept| kept.meta.get().cloned()),
+        meta: kept.and_then(|kept| kept.answer.get()?.meta.clone()),
         headers: kept.map_or_else(Forwarded::default, |kept| kept.headers.clone()),
     }
 }

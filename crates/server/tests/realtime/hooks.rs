@@ -20,6 +20,7 @@ fn answer(question: &Question) -> Option<Value> {
             "user": "named", "info": {"name": "Ada"}, "data": {"motd": "hello"}, "channels": ["news"],
             "meta": {"shard": 3}, "permissions": {"join": ["room:*"], "publish": ["*"], "events": ["*"], "presence": ["*"]},
         }}),
+        ("/connect", "guest") => json!({"result": {"permissions": {"join": ["lobby"]}}}),
         ("/connect", _) => json!({"result": {}}),
         ("/subscribe", _) if body["channel"] == "room:closed" => {
             json!({"error": {"code": 1001, "message": "the room is closed"}})
@@ -102,6 +103,22 @@ async fn a_backend_says_who_a_client_is() {
     ] {
         let found = site.counted(sample, least).await;
         assert!((found - least).abs() < 0.1, "{sample}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_token_does_not_take_back_what_the_backend_has_said() {
+    let backend = Backend::start(answer).await;
+    let site = Site::start(&config(&backend));
+    let mut peer = site.user("guest").await;
+    for (event, data, code) in [
+        ("$subscribe", json!({"ch": "room:1"}), 103),
+        ("$subscribe", json!({"ch": "lobby"}), 0),
+        ("$refresh", json!({"token": token("guest")}), 0),
+        ("$subscribe", json!({"ch": "room:1"}), 103),
+    ] {
+        let reply = peer.ask(event, data).await;
+        assert_eq!(reply["code"], code, "{event}: {reply}");
     }
 }
 
