@@ -1,12 +1,11 @@
 //! Calls about logins: one-time tickets, and the sessions of hotgo's mode.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
-use antiphon_hub::{code::ErrorCode, identity::Identity, json::Json, permission::Permissions};
+use antiphon_hub::{identity::Identity, json::Json, permission::Permissions};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,29 +13,6 @@ use crate::{
     api::{call::Call, error::CallError, key::Scope, state::ApiState},
     setting::Secret,
 };
-
-/// A future that can be stored.
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Whoever lets clients in.
-pub(crate) trait Logins: Send + Sync {
-    /// A ticket for this client, good once, and for how long. Permissions that are `None` are those of every user.
-    ///
-    /// # Errors
-    ///
-    /// Too many wait to be used.
-    fn ticket(
-        &self,
-        identity: Identity,
-        permissions: Option<Permissions>,
-    ) -> Result<(Secret, Duration), CallError>;
-
-    /// Opens the session of a token; how many connections of older sessions are being closed for it.
-    fn login<'a>(&'a self, token: &'a Secret) -> BoxFuture<'a, Result<u64, CallError>>;
-
-    /// Ends the session of a token; how many of its connections are being closed.
-    fn logout<'a>(&'a self, token: &'a Secret) -> BoxFuture<'a, Result<u64, CallError>>;
-}
 
 /// Makes a ticket with which one client connects once, within seconds: `?ticket=...`. For browsers, whose URLs end up in
 /// logs.
@@ -176,9 +152,4 @@ impl Call for Logout {
         let closed = state.logins()?.logout(&self.token).await?;
         Ok(Ended { closed })
     }
-}
-
-/// Nobody lets clients in.
-pub(crate) fn nobody() -> CallError {
-    CallError::new(ErrorCode::NotAvailable, "this server has no logins")
 }

@@ -2,24 +2,21 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
-use antiphon_hub::{hub::Hub, id::ConnectionId};
+use antiphon_hub::{
+    code::ErrorCode, hub::Hub, id::ConnectionId, identity::Identity, permission::Permissions,
+};
 use tokio::sync::Semaphore;
 
 use crate::{
-    api::{
-        error::CallError,
-        failures::Failures,
-        idempotency::Idempotency,
-        key::Keys,
-        logins::{Logins, nobody},
-    },
+    api::{error::CallError, failures::Failures, idempotency::Idempotency, key::Keys},
     auth::{
         revocation::{Full, Revocation, Revocations},
         secret,
@@ -71,6 +68,34 @@ impl Revoke for Revocations {
             .map(|()| until)
             .map_err(|Full| NotRevoked)
     }
+}
+
+/// A future that can be stored.
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whoever lets clients in.
+pub(crate) trait Logins: Send + Sync {
+    /// A ticket for this client, good once, and for how long. Permissions that are `None` are those of every user.
+    ///
+    /// # Errors
+    ///
+    /// Too many wait to be used.
+    fn ticket(
+        &self,
+        identity: Identity,
+        permissions: Option<Permissions>,
+    ) -> Result<(Secret, Duration), CallError>;
+
+    /// Opens the session of a token; how many connections of older sessions are being closed for it.
+    fn login<'a>(&'a self, token: &'a Secret) -> BoxFuture<'a, Result<u64, CallError>>;
+
+    /// Ends the session of a token; how many of its connections are being closed.
+    fn logout<'a>(&'a self, token: &'a Secret) -> BoxFuture<'a, Result<u64, CallError>>;
+}
+
+/// Nobody lets clients in.
+pub(crate) fn nobody() -> CallError {
+    CallError::new(ErrorCode::NotAvailable, "this server has no logins")
 }
 
 /// What has been refused, for the metrics.

@@ -15,7 +15,7 @@ use super::site::Site;
 use crate::{
     api::{
         error::CallError,
-        logins::{BoxFuture, Logins, nobody},
+        state::{BoxFuture, Logins, nobody},
     },
     auth::{error::TokenError, settings::Mode},
     setting::Secret,
