@@ -176,9 +176,6 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
     routes
 }
 
-/// An address, what is there by name and path, and the routes.
-type Door<'a> = (&'a str, Vec<(&'a str, &'a str)>, Router);
-
 /// The servers beside the main one. What has the same address shares it.
 async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
     /// An address, the name and the path of everything there, and its routes.
