@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) gates: RwLock<Gates>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) notices: crate::notice::Notices,
+    /// Conversations that have ended and whose events are still being handled.
+    pub(crate) unfinished: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
     shedding: std::sync::Mutex<()>,
     /// The other nodes, where there can be any.
@@ -315,6 +317,9 @@ impl Hub {
                 config.max_handlers.min(Semaphore::MAX_PERMITS),
             )),
             notices: crate::notice::Notices::default(),
+            unfinished: Arc::new(Semaphore::new(
+                config.max_handlers.min(Semaphore::MAX_PERMITS),
+            )),
             draining: AtomicBool::new(false),
             shedding: std::sync::Mutex::default(),
             max_handlers: config.max_handlers,

@@ -179,6 +179,9 @@ async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> An
             "the name of the event or of the channel cannot be used",
         ));
     }
+    if data.key.as_ref().is_some_and(|key| !hub.is_name(key)) {
+        return Err(Refusal::bad_request("the key is empty or too long"));
+    }
     let user = identity.user.as_deref();
     let allowed = match hub.manner(&tag).publish {
         PublishRule::Nobody => false,

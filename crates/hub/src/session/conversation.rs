@@ -373,10 +373,22 @@ impl Session {
             self.inbox.clear();
         }
         let client = self.client.clone();
+        let place = (!self.inbox.is_empty() || self.running.is_some())
+            .then(|| client.hub().0.unfinished.clone().try_acquire_owned());
+        if let Some(Err(_)) = &place {
+            // Whoever connects again and again must not leave more and more behind.
+            let dropped = self.inbox.len() as u64;
+            let counters = &client.hub().0.counters;
+            counters.refused_messages.fetch_add(dropped, Relaxed);
+            self.inbox.clear();
+        }
         let (socket, unfinished) = self.finish();
         if let Some(unfinished) = unfinished {
             // What was received before the end is handled all the same, in order.
-            tokio::spawn(unfinished);
+            tokio::spawn(async move {
+                let _place = place;
+                unfinished.await;
+            });
         }
         match ended {
             End::Closing(reason) => {
