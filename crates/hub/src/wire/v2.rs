@@ -18,9 +18,14 @@ pub(super) fn parse(text: &str) -> Result<Incoming, BadInput> {
             ch: None,
         });
     }
-    let id = id(fields.id)?;
+    let (id, event) = (id(fields.id), event(fields.event));
+    let id = id.map_err(|fault| BadInput {
+        fault,
+        id: None,
+        event: event.clone().ok(),
+    })?;
     let bad = |fault, event| BadInput { fault, id, event };
-    let event = event(fields.event).map_err(|fault| bad(fault, None))?;
+    let event = event.map_err(|fault| bad(fault, None))?;
     let rest = name(fields.ch, Fault::ChannelType)
         .and_then(|ch| Ok((ch, fields.data.map(data).transpose()?)));
     match rest {
