@@ -7,6 +7,7 @@ pub(crate) mod choice;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod failures;
+pub(crate) mod hotgo;
 pub(crate) mod idempotency;
 pub(crate) mod key;
 pub(crate) mod logins;
@@ -35,7 +36,8 @@ use serde::Serialize;
 use crate::api::{
     batch::{Reply, batch, call, old},
     error::{BAD_JSON, CallError, ErrorAnswer, Rejection},
-    key::Holder,
+    hotgo::{Envelope, UNAUTHORIZED},
+    key::{Holder, Scope},
     state::ApiState,
     table::find,
 };
@@ -65,6 +67,87 @@ pub(crate) fn routes(state: ApiState) -> Router {
         .route(&format!("{path}/openapi.json"), any(serve_document))
         .route(&format!("{path}/{{method}}"), any(one))
         .with_state(state)
+}
+
+/// The calls of hotgo's server; `socket` is the path of the WebSocket.
+pub(crate) fn hotgo_routes(state: ApiState, socket: &str) -> Router {
+    let socket = socket.trim_end_matches('/');
+    Router::new()
+        .route(&format!("{socket}/send/toTag"), any(to_tag))
+        .route("/admin/monitor/userOnlineList", any(online))
+        .route("/admin/monitor/userOffline", any(offline))
+        .with_state(state)
+}
+
+async fn to_tag(State(state): State<ApiState>, peer: Peer, request: Request<Body>) -> Response {
+    let form = is_form(request.headers());
+    match enter_hotgo(&state, peer, request, Method::POST, Scope::Publish).await {
+        Ok(body) => json(StatusCode::OK, &hotgo::to_tag(&state, form, &body).await),
+        Err(response) => response,
+    }
+}
+
+async fn online(State(state): State<ApiState>, peer: Peer, request: Request<Body>) -> Response {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    match enter_hotgo(&state, peer, request, Method::GET, Scope::Connections).await {
+        Ok(_) => match hotgo::online(&state, &query).await {
+            Ok(envelope) => json(StatusCode::OK, &envelope),
+            Err(error) => failed(error),
+        },
+        Err(response) => response,
+    }
+}
+
+async fn offline(State(state): State<ApiState>, peer: Peer, request: Request<Body>) -> Response {
+    let form = is_form(request.headers());
+    match enter_hotgo(&state, peer, request, Method::POST, Scope::Disconnect).await {
+        Ok(body) => json(StatusCode::OK, &hotgo::offline(&state, form, &body).await),
+        Err(response) => response,
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    })
+}
+
+/// As [`enter`], with what is wrong in hotgo's envelope; its status tells the same.
+async fn enter_hotgo(
+    state: &ApiState,
+    peer: Peer,
+    request: Request<Body>,
+    method: Method,
+    scope: Scope,
+) -> Result<String, Response> {
+    let entered = async {
+        state.counters().requests.fetch_add(1, Relaxed);
+        if request.method() != method {
+            let allowed = if method == Method::GET { "GET" } else { "POST" };
+            return Err(wrong_method(allowed));
+        }
+        let holder = holder(state, peer.address(), request.headers())?;
+        if !holder.scopes.allow(scope) {
+            state.counters().forbidden.fetch_add(1, Relaxed);
+            return Err(Rejection::new(
+                StatusCode::FORBIDDEN,
+                ErrorCode::PermissionDenied,
+                "missing_scope",
+                format!("the key lacks the scope {}", scope.name()),
+            ));
+        }
+        body(state, request).await
+    };
+    entered.await.map_err(|rejection| {
+        let message = rejection.error.message.clone();
+        let envelope = Envelope::new(UNAUTHORIZED, message, serde_json::Value::Null);
+        let mut response = rejected(rejection);
+        if let Ok(bytes) = serde_json::to_vec(&envelope) {
+            *response.body_mut() = Body::from(bytes);
+        }
+        response
+    })
 }
 
 async fn one(

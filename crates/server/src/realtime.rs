@@ -166,6 +166,9 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
     if config.api.listen.is_none() && !config.api.keys.is_empty() {
         routes = routes.merge(api::routes(site.api.clone()));
     }
+    if config.api.hotgo && !config.api.keys.is_empty() {
+        routes = routes.merge(api::hotgo_routes(site.api.clone(), path));
+    }
     if path.is_empty() {
         routes = routes.route("/", socket());
     } else {

@@ -147,6 +147,7 @@ struct Shared {
     started: Instant,
     path: String,
     max_body: usize,
+    double_wrap: bool,
     live: RwLock<Arc<Live>>,
     revoke: Arc<dyn Revoke>,
     logins: OnceLock<Arc<dyn Logins>>,
@@ -189,6 +190,7 @@ impl ApiState {
             started: Instant::now(),
             path: settings.path.trim_end_matches('/').to_owned(),
             max_body: settings.max_body,
+            double_wrap: settings.hotgo_double_wrap,
             live: RwLock::new(Live::new(settings)),
             revoke,
             logins: OnceLock::new(),
@@ -259,6 +261,11 @@ impl ApiState {
             .get()
             .map(|logins| &**logins)
             .ok_or_else(nobody)
+    }
+
+    /// Whether hotgo's messages stand in themselves, as its server sends them.
+    pub(crate) fn double_wrap(&self) -> bool {
+        self.0.double_wrap
     }
 
     /// What keeps revoked logins out.

@@ -1,6 +1,7 @@
 //! Every call, every refusal and every bound, against a hub with clients in memory. (This is long because each row is
 //! a request and what it answers.)
 
+mod hotgo;
 mod support;
 
 use std::time::Duration;

@@ -402,6 +402,10 @@ impl Rules<'_> {
         if config.metrics.listen.is_none() && config.metrics.token.is_some() {
             taken.push(("metrics.path", &config.metrics.path));
         }
+        if config.api.hotgo {
+            taken.push(("api.hotgo", "/admin/monitor/userOnlineList"));
+            taken.push(("api.hotgo", "/admin/monitor/userOffline"));
+        }
         for (index, (key, path)) in taken.iter().enumerate() {
             if let Some((other, _)) = taken[..index].iter().find(|(_, other)| other == path) {
                 let what = format!("is {path}, where {other} is already");

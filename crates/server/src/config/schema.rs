@@ -444,6 +444,8 @@ section! {
         max_batch: usize = 1000, Kind::Count(1, 100_000), "1000", live;
         /// Also answer the calls that hotgo's server has.
         hotgo: bool = false, Kind::Switch, "false";
+        /// Send the messages of its call send/toTag as its server does: each once more in its own data.
+        hotgo_double_wrap: bool = false, Kind::Switch, "false";
     }
 }
 

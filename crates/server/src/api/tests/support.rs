@@ -19,7 +19,7 @@ use tower_service::Service as _;
 
 use crate::{
     api::{
-        key, routes,
+        hotgo_routes, key, routes,
         state::{ApiState, Login, NotRevoked, Revoke},
     },
     config::schema::{Api, ApiKey},
@@ -149,18 +149,22 @@ impl Reader<'_> {
 
 impl World {
     pub(super) async fn new() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub(super) async fn with(settings: Api) -> Self {
         let mut config = HubConfig::default();
         config.max_tags_per_connection = 5;
         let hub = Hub::new(config);
         let revoked = Arc::new(Revoked::default());
-        let state = ApiState::new(hub.clone(), &settings(), "node-1", revoked.clone());
+        let state = ApiState::new(hub.clone(), &settings, "node-1", revoked.clone());
         let mut ada = user("ada");
         ada.session = Some("s-ada".into());
         ada.info = Some(Json::parse(r#"{"name":"Ada"}"#).unwrap());
         ada.tags = vec!["news".into()];
         Self {
             ada: connect(&hub, Wire::V2, ada).await,
-            router: routes(state.clone()),
+            router: routes(state.clone()).merge(hotgo_routes(state.clone(), "/socket/")),
             state,
             hub,
             revoked,
@@ -217,6 +221,15 @@ impl World {
             .await;
         assert_eq!(status, StatusCode::OK, "{name} {params}: {answer}");
         answer
+    }
+
+    /// A form.
+    pub(super) async fn form(&self, path: &str, body: &'static str) -> Value {
+        let request = Request::post(path)
+            .header("x-api-key", KEY)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let (_, _, text) = self.send(request.body(Body::from(body)).unwrap()).await;
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Publishes with this header.
