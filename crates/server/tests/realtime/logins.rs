@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     site::{Site, V2, api, client, jwt},
-    token::{SECRET, date, now, signed, token},
+    token::{SECRET, date, now, signed, token, token_with},
 };
 
 #[tokio::test]
@@ -18,6 +18,9 @@ async fn a_ticket_lets_one_client_in_once() {
         .to_owned();
     assert_eq!(answer["result"]["ttl"], 30);
     let query = format!("?ticket={ticket}");
+    // A page of another origin does not use it up.
+    let foreign = "Origin: https://evil.example\r\n";
+    assert_eq!(site.handshake(&query, foreign).await.status, 403);
     let v2 = client().subprotocol(V2);
     let mut peer = site.open(&v2, &query).await;
     let welcome = peer.next().await;
@@ -75,4 +78,31 @@ async fn a_session_of_hotgo_is_opened_and_ended() {
     assert_eq!(ended["result"]["closed"], 1, "{ended}");
     assert_eq!(peer.end().await.0, 3510);
     assert_eq!(site.handshake(&query, "").await.json()["code"], 61);
+}
+
+#[tokio::test]
+async fn one_login_is_revoked_on_both_wires_and_another_stays() {
+    let site = Site::start(&(jwt("") + api()));
+    let revoked = token_with("7", json!({"jti": "s1"}));
+    let other = token_with("7", json!({"jti": "s2"}));
+    let mut new = site.peer(&revoked).await;
+    let old = client().header("authorization", &*revoked);
+    let mut old = site.open(&old, "").await;
+    // Its answer says that it is in the hub.
+    old.send(json!({"event": "ping"})).await;
+    assert_eq!(old.next().await["event"], "ping");
+    let mut stays = site.peer(&other).await;
+    let answer = site.call("revoke", &json!({"session": "s1"})).await;
+    assert_eq!(answer["result"]["closed"], 2, "{answer}");
+    let (code, events) = new.end().await;
+    assert_eq!(code, 3510, "{events:?}");
+    assert_eq!(events[0]["event"], "$disconnect", "{events:?}");
+    assert_eq!(events[0]["data"]["reconnect"], false, "{events:?}");
+    let (code, events) = old.end().await;
+    assert_eq!((code, &events[0]["event"]), (3510, &json!("kick")));
+    let answer = site.handshake(&format!("?token={revoked}"), "").await;
+    assert_eq!(answer.json()["error"]["reason"], "token_revoked");
+    assert_eq!(stays.code("$ping", json!(null)).await, 0);
+    let reply = stays.ask("$refresh", json!({"token": revoked})).await;
+    assert_ne!(reply["code"], 0, "it is no way back: {reply}");
 }
