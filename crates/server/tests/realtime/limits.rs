@@ -83,6 +83,12 @@ async fn messages_have_a_rate() {
     assert!(tripped <= 15.0, "{tripped}");
 }
 
+/// Refused while it is accepted: 503, which is lost where the request comes too late to be read.
+async fn is_refused(site: &Site) {
+    let answer = site.handshake(&format!("?token={}", token("9")), "").await;
+    assert!([503, 0].contains(&answer.status), "{answer:?}");
+}
+
 #[tokio::test]
 async fn users_and_connections_have_bounds() {
     let site = Site::start(&format!(
@@ -118,11 +124,7 @@ async fn users_and_connections_have_bounds() {
     })
     .await;
     let fourth = site.user("9").await;
-    let refused = v2.connect(site.url("")).await.expect_err("it is refused");
-    assert!(
-        matches!(refused.kind(), ErrorKind::Handshake(503)),
-        "{refused}"
-    );
+    is_refused(&site).await;
     counted(
         &site,
         &[
@@ -151,12 +153,7 @@ async fn the_whole_server_has_a_bound() {
     let site = Site::start(&format!("max_connections = 2\n{}", jwt("")));
     let first = site.user("7").await;
     let second = site.user("8").await;
-    let v2 = client().subprotocol(V2).header("authorization", token("9"));
-    let refused = v2.connect(site.url("")).await.expect_err("it is refused");
-    assert!(
-        matches!(refused.kind(), ErrorKind::Handshake(503)),
-        "{refused}"
-    );
+    is_refused(&site).await;
     counted(
         &site,
         &[("antiphon_limit_tripped_total{limit=\"connections\"}", 1.0)],
