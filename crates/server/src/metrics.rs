@@ -8,7 +8,10 @@ pub(crate) mod usage;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,8 @@ struct Inner {
     sources: Arc<Sources>,
     registry: Registry,
     token: RwLock<Option<[u8; 32]>>,
+    /// Where everybody comes there is no reading without a token, also when a reload has taken it away.
+    is_public: AtomicBool,
     written: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
@@ -95,6 +100,7 @@ impl Metrics {
             registry: text::registry(Arc::new(move || source.snapshot())),
             sources,
             token: RwLock::new(None),
+            is_public: AtomicBool::new(false),
             written: Mutex::new(None),
         }))
     }
@@ -137,6 +143,11 @@ impl Metrics {
         let _ = self.0.sources.api.set(Box::new(stats));
     }
 
+    /// They are read on the server's own address: without a token by nobody.
+    pub(crate) fn publish(&self) {
+        self.0.is_public.store(true, Relaxed);
+    }
+
     /// What readers have to send; `None`: nothing. A reload may call it again.
     pub(crate) fn set_token(&self, token: Option<&Secret>) {
         let token = token.map(|token| digest_of(token.expose().as_bytes()));
@@ -163,7 +174,9 @@ impl Metrics {
 
     fn is_open_to(&self, headers: &HeaderMap) -> bool {
         let token = *self.0.token.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(token) = token else { return true };
+        let Some(token) = token else {
+            return !self.0.is_public.load(Relaxed);
+        };
         let mut sent = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (sent.next(), sent.next()) else {
             return false;

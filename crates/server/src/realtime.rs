@@ -161,6 +161,7 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
     };
     let mut routes = pages.merge(health::routes(site.health.clone(), &config.health));
     if config.metrics.listen.is_none() && config.metrics.token.is_some() {
+        site.metrics.publish();
         routes = routes.merge(metrics::routes(site.metrics.clone(), &config.metrics));
     }
     if config.api.listen.is_none() && !config.api.keys.is_empty() {

@@ -204,6 +204,8 @@ async fn readers_need_the_token_where_there_is_one() {
     assert!(!metrics.is_open_to(&HeaderMap::new()));
     metrics.set_token(None);
     assert!(metrics.is_open_to(&HeaderMap::new()));
+    metrics.publish();
+    assert!(!metrics.is_open_to(&HeaderMap::new()));
     assert!(!format!("{metrics:?}").contains("horse"));
 }
 
