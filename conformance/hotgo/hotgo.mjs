@@ -312,6 +312,47 @@ function checks(mode, server, token, refused) {
       }
       both[1].leave();
     }),
+    check(tag("hotgo's own call: a message to a tag, wrapped once"), async () => {
+      const member = await page(server, token(user()));
+      member.send('join', { id: `${mode}-letters` });
+      await member.reply('join');
+      const body = { tag: `${mode}-letters`, response: { event: 'letter', data: { n: 1 }, code: 0, timestamp: 1 } };
+      const answer = await server.hotgo('socket/send/toTag', { body });
+      assert.deepEqual([answer.code, answer.data], [0, null]);
+      exactly(await member.reply('letter'), '{"event":"letter","data":{"n":1},"code":0,"timestamp":T}\n');
+      for (const [as, wrong, code] of [
+        ['nobody', body, 61], ['watcher', body, 61], ['backend', { tag: 'a' }, 51], ['backend', { tag: '', response: { event: 'a' } }, 51],
+        ['backend', { tag: 'a', response: { event: '$connected' } }, 51], ['backend', [], 51],
+      ]) assert.equal((await server.hotgo('socket/send/toTag', { as, body: wrong })).code, code, JSON.stringify(wrong));
+      assert.equal(member.frames.filter(({ text }) => text.includes('letter"') && !text.includes('join')).length, 1);
+      member.leave();
+    }),
+    check(tag("hotgo's own calls: who is online, and offline with one of them"), async () => {
+      const id = user();
+      const headers = { 'user-agent': 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/156.0.0.0 Safari/537.36' };
+      const clients = await Promise.all([page(server, token(id), { headers }), page(server, token(id), { headers })]);
+      const query = `admin/monitor/userOnlineList?page=1&pageSize=10&userId=${id}`;
+      const { code, data } = await server.hotgo(query, { method: 'GET', as: 'watcher' });
+      assert.equal(code, 0);
+      assert.deepEqual([data.page, data.pageSize, data.pageCount, data.totalCount, data.list.length], [1, 10, 1, 2, 2]);
+      const [row] = data.list;
+      assert.deepEqual([row.userId, row.ip, row.os, row.browser], [id, '127.0.0.1', 'Windows', 'Chrome']);
+      assert.ok(row.firstTime > 1.7e9 && row.heartbeatTime >= row.firstTime, JSON.stringify(row));
+      if (mode === 'hotgo') {
+        assert.deepEqual([row.username, row.app], [`user${id}`, 'admin']);
+        const named = await server.hotgo(`admin/monitor/userOnlineList?username=user${id}&pageSize=1&page=2`, { method: 'GET' });
+        assert.deepEqual([named.data.list.length, named.data.pageCount, named.data.totalCount], [1, 2, 2]);
+      }
+      assert.equal((await server.hotgo('admin/monitor/userOnlineList?pageSize=201', { method: 'GET' })).code, 51);
+      assert.equal((await server.hotgo('admin/monitor/userOnlineList', { method: 'GET', as: 'nobody' })).code, 61);
+      const offline = (form, as) => server.hotgo('admin/monitor/userOffline', { body: form, as });
+      assert.equal((await offline({ id: row.id }, 'watcher')).code, 61);
+      assert.equal((await offline({ id: row.id })).code, 0);
+      await Promise.race(clients.map((client) => client.until('a kick', () => client.loggedOut && client.closes.length > 0)));
+      assert.equal(clients.filter((client) => client.loggedOut).length, 1);
+      assert.deepEqual([(await offline({ id: row.id })).code, (await offline({ id: 'x' })).code, (await offline({})).code], [-1, -1, 51]);
+      clients.forEach((client) => client.leave());
+    }),
   ];
 }
 

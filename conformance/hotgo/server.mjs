@@ -53,9 +53,17 @@ origins = ["${origin}"]
 mode = "${mode}"
 secret = "${secret}"
 ${more}
+[api]
+hotgo = true
+
 [[api.keys]]
 name = "backend"
 hash = "${createHash('sha256').update(key).digest('hex')}"
+
+[[api.keys]]
+name = "watcher"
+hash = "${createHash('sha256').update(`${key}-watcher`).digest('hex')}"
+scopes = ["connections"]
 `, { mode: 0o600 });
     this.port = 0;
   }
@@ -90,7 +98,7 @@ hash = "${createHash('sha256').update(key).digest('hex')}"
   }
 
   async request(path, { method = 'POST', body, headers = { 'x-api-key': key } } = {}) {
-    const response = await fetch(`http://127.0.0.1:${this.port}/api/${path}`, {
+    const response = await fetch(`http://127.0.0.1:${this.port}/${path}`, {
       method,
       headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -106,9 +114,18 @@ hash = "${createHash('sha256').update(key).digest('hex')}"
     return { status: response.status, text, json };
   }
 
+  // One of hotgo's own calls; the envelope that it answers.
+  async hotgo(path, { as = 'backend', ...more } = {}) {
+    const shown = { backend: { 'x-api-key': key }, watcher: { 'x-api-key': `${key}-watcher` }, nobody: {} }[as];
+    const { status, text, json } = await this.request(path, { ...more, headers: shown });
+    assert.equal(status, { nobody: 401, watcher: json.code === 61 ? 403 : 200, backend: 200 }[as], `${path}: ${status} ${text}`);
+    assert.deepEqual(Object.keys(json), ['code', 'message', 'data', 'timestamp', 'traceID'], text);
+    return json;
+  }
+
   // A call of the API; what it answers.
   async call(name, body) {
-    const { status, text, json } = await this.request(name, { body });
+    const { status, text, json } = await this.request(`api/${name}`, { body });
     assert.equal(status, 200, `${name}: ${status} ${text}`);
     assert.ok(json?.result, `${name}: ${text}`);
     return json.result;
