@@ -10,6 +10,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from email.message import Message
@@ -158,31 +159,34 @@ def schemathesis(url: str, key: str) -> None:
     check("without a key 401", status == 401 and headers["WWW-Authenticate"] == "apikey", (status, headers))
     status, _, _ = raw(url, "/openapi.json", b"", {}, "GET")
     check("the document needs no key", status == 200, status)
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "schemathesis.cli",
-            "run",
-            f"{url}/openapi.json",
-            "--url",
-            url,
-            "-H",
-            f"X-API-Key: {key}",
-            "--checks",
-            ",".join(CHECKS),
-            "--phases",
-            "examples,coverage,fuzzing",
-            "--max-examples",
-            str(MAX_EXAMPLES),
-            "--seed",
-            "1",
-            "--no-color",
-        ],
-        timeout=MAX_SECONDS * 3,
-        capture_output=True,
-        text=True,
-    )
+    # It leaves a cache where it runs.
+    with tempfile.TemporaryDirectory() as folder:
+        run = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "schemathesis.cli",
+                "run",
+                f"{url}/openapi.json",
+                "--url",
+                url,
+                "-H",
+                f"X-API-Key: {key}",
+                "--checks",
+                ",".join(CHECKS),
+                "--phases",
+                "examples,coverage,fuzzing",
+                "--max-examples",
+                str(MAX_EXAMPLES),
+                "--seed",
+                "1",
+                "--no-color",
+            ],
+            timeout=MAX_SECONDS * 3,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
     output = run.stdout + run.stderr
     check("the server keeps what its document says", run.returncode == 0, "\n" + output.replace("\n", "\n# "))
 
