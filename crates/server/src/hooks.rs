@@ -14,7 +14,10 @@ use self::{
     question::{Ask, Caller, Connect, ConnectHook, Forwarded},
     settings::Settings,
 };
-use crate::outgoing::{Http, sign::Signer};
+use crate::{
+    outgoing::{Http, sign::Signer},
+    traces::Traces,
+};
 
 /// The hooks of one backend. A hook that is off objects to nothing, and answers nothing.
 pub(crate) struct Hooks {
@@ -46,6 +49,20 @@ impl Hooks {
             rpc: hook("rpc", Repeat::Unsent, &settings.rpc),
             forward: settings.forward_headers.clone(),
         }
+    }
+
+    /// The same hooks, whose requests are spans.
+    pub(crate) fn traced(mut self, traces: Option<&Traces>) -> Self {
+        let hooks = [
+            &mut self.connect,
+            &mut self.subscribe,
+            &mut self.publish,
+            &mut self.rpc,
+        ];
+        for hook in hooks.into_iter().flatten() {
+            hook.traces = traces.cloned();
+        }
+        self
     }
 
     /// What to keep of a handshake's header fields for the hooks of its connection.

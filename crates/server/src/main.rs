@@ -26,6 +26,7 @@ mod serve;
 mod setting;
 mod tls;
 mod token;
+mod traces;
 mod value;
 mod watch;
 mod webhooks;

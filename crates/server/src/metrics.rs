@@ -34,7 +34,8 @@ use self::{
 };
 use crate::{
     api::state::ApiStats, config::schema::Metrics as Settings, hooks::call::HookStats, log,
-    outgoing::Stats as Outgoing, setting::Secret, webhooks::queue::Stats as Webhooks,
+    outgoing::Stats as Outgoing, setting::Secret, traces::Stats as Traces,
+    webhooks::queue::Stats as Webhooks,
 };
 
 /// The numbers change for readers at most this often: some of them are dear to find.
@@ -71,6 +72,7 @@ struct Sources {
     outgoing: Slot<Outgoing>,
     auth: Slot<AuthStats>,
     api: Slot<ApiStats>,
+    traces: Slot<Traces>,
 }
 
 impl Metrics {
@@ -94,6 +96,7 @@ impl Metrics {
             outgoing: OnceLock::new(),
             auth: OnceLock::new(),
             api: OnceLock::new(),
+            traces: OnceLock::new(),
         });
         let source = sources.clone();
         Self(Arc::new(Inner {
@@ -146,6 +149,11 @@ impl Metrics {
     /// They are read on the server's own address: without a token by nobody.
     pub(crate) fn publish(&self) {
         self.0.is_public.store(true, Relaxed);
+    }
+
+    /// Also counts what becomes of spans.
+    pub(crate) fn traces(&self, stats: impl Fn() -> Traces + Send + Sync + 'static) {
+        let _ = self.0.sources.traces.set(Box::new(stats));
     }
 
     /// What readers have to send; `None`: nothing. A reload may call it again.
@@ -222,6 +230,7 @@ impl Sources {
             outgoing: ask(&self.outgoing),
             api: ask(&self.api),
             auth: ask(&self.auth),
+            traces: ask(&self.traces),
             log_lines: log::left_out(),
             usage: Usage::now(),
         }

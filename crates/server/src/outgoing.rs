@@ -171,6 +171,25 @@ impl Http {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
         );
+        self.post_as(to, headers, body, bounds).await
+    }
+
+    /// Posts a body whose type `headers` name.
+    ///
+    /// # Errors
+    ///
+    /// No answer of 2xx within the bounds.
+    ///
+    /// # Cancel safety
+    ///
+    /// The request is given up; the other server may have seen it.
+    pub(crate) async fn post_as(
+        &self,
+        to: &Endpoint,
+        headers: HeaderMap,
+        body: Bytes,
+        bounds: Bounds,
+    ) -> Result<Answer, Error> {
         self.send(Method::POST, to, headers, body, bounds).await
     }
 

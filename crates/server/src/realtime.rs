@@ -165,7 +165,7 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
         routes = routes.merge(metrics::routes(site.metrics.clone(), &config.metrics));
     }
     if config.api.listen.is_none() && !config.api.keys.is_empty() {
-        routes = routes.merge(api::routes(site.api.clone()));
+        routes = routes.merge(calls(site));
     }
     if config.api.hotgo && !config.api.keys.is_empty() {
         routes = routes.merge(api::hotgo_routes(site.api.clone(), path));
@@ -178,6 +178,17 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
             .route(&format!("{path}/"), socket());
     }
     routes
+}
+
+/// The HTTP API.
+fn calls(site: &Site) -> Router {
+    let routes = api::routes(site.api.clone());
+    match &site.traces {
+        None => routes,
+        Some(traces) => traces.calls(routes, |name| {
+            name == "batch" || api::table::find(name).is_some()
+        }),
+    }
 }
 
 /// The servers beside the main one. What has the same address shares it.
@@ -194,7 +205,7 @@ async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
         }
     };
     if let Some(address) = &config.api.listen {
-        let routes = api::routes(site.api.clone());
+        let routes = calls(site);
         open(address, "API", &config.api.path, routes);
     }
     if let Some(address) = &config.metrics.listen {

@@ -19,6 +19,7 @@ use crate::{
         schema::{ApiKey, Config},
     },
     failure::plain,
+    outgoing::endpoint::Endpoint,
     setting::Secret,
     value,
 };
@@ -339,9 +340,11 @@ impl Rules<'_> {
             );
         }
         let open = |token: &Option<Secret>| token.is_none();
-        if config.traces.endpoint.is_some() {
-            let what = "has no effect yet: this version sends no traces";
-            self.warn("traces.endpoint", what, "leave it out");
+        let endpoint = config.traces.endpoint.as_deref().unwrap_or_default();
+        if let Err(error) = endpoint.parse::<Endpoint>()
+            && !endpoint.is_empty()
+        {
+            self.problem("traces.endpoint", error, "see docs/metrics.md, Traces");
         }
         if let Some(listen) = &config.metrics.listen
             && open(&config.metrics.token)

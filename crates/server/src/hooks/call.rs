@@ -27,6 +27,7 @@ use crate::{
         error::Error,
         sign::{SIGNATURE, Signer},
     },
+    traces::Traces,
 };
 
 /// Waits between tries: short, since a client waits, too.
@@ -58,6 +59,7 @@ pub(super) struct Hook {
     http: Http,
     signer: Option<Signer>,
     breaker: Breaker,
+    pub(super) traces: Option<Traces>,
     counts: Counts,
     log: Mutex<Option<Instant>>,
 }
@@ -112,6 +114,7 @@ impl Hook {
             http: http.clone(),
             signer: signer.cloned(),
             breaker: Breaker::default(),
+            traces: None,
             counts: Counts::default(),
             log: Mutex::new(None),
         })
@@ -204,11 +207,17 @@ impl Hook {
         if let Some(signer) = &self.signer {
             headers.insert(SIGNATURE, signer.sign(body));
         }
+        let traces = self.traces.as_ref();
+        let span = traces.map(|traces| traces.hook(self.name, &mut headers));
         let answer = self
             .http
             .post(&self.url, headers, body.clone(), self.bounds)
-            .await?;
-        read(&answer.body).map_err(Error::Body)
+            .await
+            .and_then(|answer| read(&answer.body).map_err(Error::Body));
+        if let Some(span) = span {
+            span.end(answer.as_ref().err().map(Error::label));
+        }
+        answer
     }
 
     /// One line in ten seconds: an outage is not to fill the disk.

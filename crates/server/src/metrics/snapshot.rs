@@ -11,6 +11,7 @@ use crate::{
     hooks::call::HookStats,
     metrics::{closes::Row, usage::Usage},
     outgoing::Stats as Outgoing,
+    traces::Stats as Traces,
     webhooks::queue::Stats as Webhooks,
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Snapshot {
     pub(super) outgoing: Option<Outgoing>,
     pub(super) auth: Option<AuthStats>,
     pub(super) api: Option<ApiStats>,
+    pub(super) traces: Option<Traces>,
     pub(super) log_lines: u64,
     pub(super) usage: Usage,
 }

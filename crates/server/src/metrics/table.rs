@@ -232,6 +232,8 @@ pub(super) const METRICS: &[Metric] = metrics! {
     Counter "antiphon_api_forbidden" "Calls of the HTTP API beyond the scopes of a key" |s| whole(s.api?.forbidden);
     Counter "antiphon_api_repeated" "Publications that had been made already, by their idempotency key"
         |s| whole(s.api?.repeated);
+    Counter "antiphon_trace_spans_sent" "Spans that the collector of traces has taken" |s| whole(s.traces?.sent);
+    Counter "antiphon_trace_spans_failed" "Spans that it has not taken" |s| whole(s.traces?.failed);
     Gauge "antiphon_outgoing_waiting" "Requests that wait for their turn now" |s| whole(s.outgoing?.waiting);
 
     // Bounds.
@@ -335,6 +337,7 @@ pub(super) const LIMITS: &[Limit] = limits! {
     "api_body" ["api.max_body"] "the request is answered with 413" |s| Some(s.api?.too_large);
     "api_failures" [] "an address that showed ten wrong keys in a minute is answered with 429"
         |s| Some(s.api?.throttled);
+    "trace_queue" ["traces.sample"] "the span is lost" |s| Some(s.traces?.dropped);
     "log_lines" ["logs.rate"] "the line is left out, and counted in the next one" |s| Some(s.log_lines);
     "revocations" ["auth.max_revocations"] "the revocation is refused" |s| Some(s.auth?.revocations_refused);
     "tickets" ["auth.max_tickets"] "no ticket is issued" |s| Some(s.auth?.tickets_refused);

@@ -82,6 +82,7 @@ fn all(hub: &Hub) -> Metrics {
     metrics.outgoing(Outgoing::default);
     metrics.auth(AuthStats::default);
     metrics.api(crate::api::state::ApiStats::default);
+    metrics.traces(Traces::default);
     metrics
 }
 
@@ -149,6 +150,7 @@ async fn what_is_not_there_has_no_numbers() {
         "antiphon_hook",
         "antiphon_webhook",
         "antiphon_outgoing",
+        "antiphon_trace",
     ] {
         assert!(
             !samples.keys().any(|series| series.starts_with(missing)),

@@ -47,8 +47,7 @@ impl Error {
         }
     }
 
-    /// What stands in a label of a metric.
-    #[cfg(test)]
+    /// What stands in a span of a trace.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Busy => "busy",

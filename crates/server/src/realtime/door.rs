@@ -18,6 +18,7 @@ use crate::{
     auth::{Admitted, Context, answer, error::TokenError, settings::Mode, source::Credential},
     demo,
     hooks::{answer::ConnectAnswer, question::Forwarded},
+    traces::{Parent, note},
 };
 
 /// What is kept with each connection for the hooks.
@@ -25,10 +26,22 @@ pub(crate) struct Kept {
     pub(crate) headers: Forwarded,
     /// What the backend has said about it.
     pub(crate) answer: OnceLock<Box<ConnectAnswer>>,
+    /// The span of its opening handshake, where traces are on.
+    pub(crate) trace: Option<Parent>,
 }
 
 /// Answers a request to the endpoint.
 pub(crate) async fn answer(site: Arc<Site>, request: Request) -> Response {
+    match site.traces.clone() {
+        None => enter(site, request).await,
+        Some(traces) => {
+            let headers = request.headers().clone();
+            traces.handshake(&headers, enter(site, request)).await
+        }
+    }
+}
+
+async fn enter(site: Arc<Site>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
     let auth = site.auth();
     let credential = auth.credential(&parts);
@@ -53,10 +66,14 @@ pub(crate) async fn answer(site: Arc<Site>, request: Request) -> Response {
         return site.hub.accept(upgrade, hello);
     }
     match admit(&site, &credential, parts.uri.path()).await {
-        Ok(identity) => hello.identity = Some(identity),
+        Ok(identity) => {
+            note("antiphon.authenticated", identity.user.is_some());
+            hello.identity = Some(identity);
+        }
         Err(TokenError::Missing) if offers_v2(&upgrade) => {}
         Err(error) => {
             tracing::debug!(reason = error.reason(), "a client is not let in");
+            note("antiphon.reason", error.reason());
             return match auth.mode() {
                 Mode::Hotgo => {
                     let trace = ConnectionId::random().to_string();
@@ -69,6 +86,7 @@ pub(crate) async fn answer(site: Arc<Site>, request: Request) -> Response {
     hello.attachment = Some(Arc::new(Kept {
         headers: site.hooks.forwarded(&parts.headers),
         answer: OnceLock::new(),
+        trace: Parent::here(),
     }));
     site.hub.accept(upgrade, hello)
 }

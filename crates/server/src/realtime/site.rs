@@ -23,6 +23,7 @@ use crate::{
     log,
     metrics::{Metrics, snapshot::AuthStats},
     outgoing::Http,
+    traces::Traces,
     webhooks::Webhooks,
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Site {
     pub(crate) hooks: Hooks,
     pub(crate) webhooks: Webhooks,
     pub(crate) http: Http,
+    pub(crate) traces: Option<Traces>,
     pub(crate) state: State,
     pub(crate) sources: Sources,
     pub(crate) metrics: Metrics,
@@ -62,6 +64,7 @@ impl Site {
         let node = bounds.node.clone();
         let state = State::new(&config.auth);
         let auth = authenticator(config, &state, &http)?;
+        let traces = Traces::start(&config.traces, &http, &node)?;
         let hub = Hub::new(bounds);
         Ok(Self {
             metrics: Metrics::new(&hub),
@@ -74,9 +77,10 @@ impl Site {
             ),
             hub,
             purpose,
-            hooks: Hooks::new(&config.hooks, &http),
+            hooks: Hooks::new(&config.hooks, &http).traced(traces.as_ref()),
             webhooks: Webhooks::start(&config.webhooks, &http, &node),
             http,
+            traces,
             state,
             sources,
             running: OnceLock::new(),
@@ -116,6 +120,9 @@ impl Site {
         self.metrics.outgoing(move || http.stats());
         let api = self.api.clone();
         self.metrics.api(move || api.stats());
+        if let Some(traces) = self.traces.clone() {
+            self.metrics.traces(move || traces.stats());
+        }
         let site = Arc::downgrade(self);
         let of = site.clone();
         self.metrics.hooks(move || {
@@ -158,6 +165,9 @@ impl Site {
         }
         self.hub.reconfigure(bounds);
         self.api.reload(&config.api);
+        if let Some(traces) = &self.traces {
+            traces.set_sample(config.traces.sample);
+        }
         self.metrics.set_token(config.metrics.token.as_ref());
         *self.auth.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(auth);
         *self.loaded.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
@@ -191,6 +201,9 @@ impl Site {
     pub(crate) async fn end(&self) {
         self.hub.leave_cluster().await;
         self.webhooks.flush(FLUSH).await;
+        if let Some(traces) = &self.traces {
+            traces.flush().await;
+        }
     }
 }
 

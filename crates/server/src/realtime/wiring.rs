@@ -7,7 +7,7 @@ use std::{
 
 use antiphon_hub::{
     code::{CloseReason, ErrorCode, close},
-    hub::{Client, Request},
+    hub::{Client, Next, Request},
     json::Json,
     occurrence::{Occurrence, Subject},
     refusal::Refusal,
@@ -27,6 +27,7 @@ use crate::{
         question::{Caller, ConnectHook, Forwarded},
     },
     setting::Secret,
+    traces,
     webhooks::event::Event,
 };
 
@@ -36,6 +37,15 @@ pub(crate) fn wire(site: &Arc<Site>) {
     let weak = Arc::downgrade(site);
     site.api.set_logins(Arc::new(OfSite(weak.clone())));
 
+    if let Some(traces) = site.traces.clone() {
+        hub.layer(move |client: Client, request: Request, next: Next| {
+            let traces = traces.clone();
+            async move {
+                let event: Arc<str> = request.event().into();
+                traces.event(&event, next.run(client, request)).await
+            }
+        });
+    }
     let of = weak.clone();
     hub.authenticate(move |token| {
         let site = of.upgrade();
@@ -122,7 +132,9 @@ async fn connect(site: Weak<Site>, client: Client) -> Result<(), Refusal> {
         address: client.address(),
         headers: kept.map_or_else(Forwarded::default, |kept| kept.headers.clone()),
     };
-    let mut answer = site.hooks.connect(&hook).await.map_err(hook_refused)?;
+    let parent = kept.and_then(|kept| kept.trace.as_ref());
+    let asked = traces::under(parent, site.hooks.connect(&hook));
+    let mut answer = asked.await.map_err(hook_refused)?;
     if let Some(data) = answer.data.take() {
         client.greet(data);
     }
