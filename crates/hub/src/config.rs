@@ -123,8 +123,8 @@ pub struct HubConfig {
     /// Messages that it may send at once. Beyond it each is answered with 111; as many refusals in a row close the
     /// connection with 3013. Default 200.
     pub message_burst: u32,
-    /// Most events of one client that wait for its earlier ones to be handled; beyond it they are answered with 111.
-    /// Default 256.
+    /// Most events of one client that wait for its earlier ones to be handled, and never more bytes of them than
+    /// [`max_outbox_bytes`](Self::max_outbox_bytes); beyond it they are answered with 111. Default 256.
     pub max_inbox: usize,
     /// Most handlers that run at the same time, over all connections; others wait for their turn. Default 1,024.
     pub max_handlers: usize,

@@ -198,6 +198,11 @@ impl Request {
         Self { event, id, data }
     }
 
+    /// What it weighs in memory, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        self.event.len() + self.data.as_ref().map_or(0, |data| data.as_str().len())
+    }
+
     /// The event's name.
     #[must_use]
     pub fn event(&self) -> &str {

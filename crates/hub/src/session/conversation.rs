@@ -45,6 +45,8 @@ pub(super) struct Session {
     wire: Wire,
     socket: WebSocket,
     inbox: VecDeque<Job>,
+    /// Bytes of what waits in it.
+    inbox_bytes: usize,
     running: Option<Running>,
     /// A frame that the socket had no room for.
     held: Held,
@@ -89,6 +91,7 @@ impl Session {
             wire: client.wire(),
             socket,
             inbox: VecDeque::new(),
+            inbox_bytes: 0,
             running: None,
             held: Held(None),
             bucket: Bucket::new(config.message_rate, config.message_burst),
@@ -264,7 +267,11 @@ impl Session {
             self.answer(&request, Ok(None));
             return;
         }
-        if self.inbox.len() >= self.client.hub().config().max_inbox {
+        let config = self.client.hub().config();
+        let bytes = request.weight();
+        let full = self.inbox.len() >= config.max_inbox
+            || (!self.inbox.is_empty() && self.inbox_bytes + bytes > config.max_outbox_bytes);
+        if full {
             counters.refused_messages.fetch_add(1, Relaxed);
             counters.full_inboxes.fetch_add(1, Relaxed);
             self.answer(
@@ -274,6 +281,7 @@ impl Session {
             );
             return;
         }
+        self.inbox_bytes += bytes;
         self.inbox.push_back(Job { request, tag });
     }
 
@@ -316,6 +324,7 @@ impl Session {
                 }
                 return progress;
             };
+            self.inbox_bytes -= job.request.weight();
             let request = job.request.clone();
             self.running = Some(Running {
                 future: handle(&self.client, job),

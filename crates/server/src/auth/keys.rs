@@ -95,14 +95,19 @@ impl Hmac {
 ///
 /// It can; the message does not repeat it.
 pub(crate) fn strong(secret: &Secret, name: &str) -> Result<(), Failure> {
-    let text = secret.expose();
-    let weak = |what: &str| {
-        Err(Failure::new(
+    match weakness(secret) {
+        None => Ok(()),
+        Some(what) => Err(Failure::new(
             Exit::Failure,
             format!("{name} {what}: whoever guesses it can be every user"),
             "make one with 'antiphon token secret'",
-        ))
-    };
+        )),
+    }
+}
+
+/// What is wrong with a secret.
+pub(crate) fn weakness(secret: &Secret) -> Option<&'static str> {
+    let text = secret.expose();
     // A known secret that is repeated or filled up with one character is as weak as the secret.
     let lower = text.to_ascii_lowercase();
     let mut bytes: Vec<u8> = lower.bytes().collect();
@@ -120,13 +125,13 @@ pub(crate) fn strong(secret: &Secret, name: &str) -> Result<(), Failure> {
         lower.contains(known) && left.len() <= 3
     });
     if text.trim().is_empty() {
-        weak("is empty")
+        Some("is empty")
     } else if known || repeats || bytes.len() < 8 {
-        weak("is a well-known or repetitive text")
+        Some("is a well-known or repetitive text")
     } else if text.len() < MIN_SECRET {
-        weak("is shorter than 32 bytes")
+        Some("is shorter than 32 bytes")
     } else {
-        Ok(())
+        None
     }
 }
 

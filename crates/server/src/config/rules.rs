@@ -11,6 +11,7 @@ use jsonwebtoken::AlgorithmFamily;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    auth::keys,
     auth::settings::{AuthSettings, Mode},
     config::{
         disk::open_to_others,
@@ -241,6 +242,17 @@ impl Rules<'_> {
                 self.problem("auth.algorithm", what, hint);
             }
             return;
+        }
+        for (key, secret) in [
+            ("auth.secret", &auth.secret),
+            ("auth.previous_secret", &auth.previous_secret),
+        ] {
+            // One that is too short has been told of.
+            let long = |secret: &&Secret| secret.expose().len() >= keys::MIN_SECRET;
+            if let Some(weak) = secret.as_ref().filter(long).and_then(keys::weakness) {
+                let what = format!("{weak}: whoever guesses it can be every user");
+                self.problem(key, what, "make one with: antiphon token secret");
+            }
         }
         for key in set {
             let what = format!("is set, and {algorithm:?} has no public key");

@@ -367,8 +367,8 @@ section! {
         join: Patterns = Patterns::new(["*"]), Kind::List(Item::Pattern), "[\"*\"]", live;
         /// Tags to which they may publish themselves.
         publish: Patterns = Patterns::default(), Kind::List(Item::Pattern), "[]", live;
-        /// Tags whose members they may ask for.
-        presence: Patterns = Patterns::new(["*"]), Kind::List(Item::Pattern), "[\"*\"]", live;
+        /// Tags whose members they may ask for without being one of them; members always may.
+        presence: Patterns = Patterns::default(), Kind::List(Item::Pattern), "[]", live;
         /// What clients without a user may do.
         anonymous: Permissions = Permissions::default(), Kind::Table, "", live;
     }

@@ -2,11 +2,13 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use antiphon::Upgrade;
-use antiphon_hub::{code::close, id::ConnectionId, identity::Identity, session::Hello, wire::Wire};
+use antiphon_hub::{
+    code::close, hub::Hub, id::ConnectionId, identity::Identity, session::Hello, wire::Wire,
+};
 use axum::{
     extract::{FromRequestParts as _, Request},
     response::{IntoResponse as _, Response},
@@ -65,7 +67,7 @@ async fn enter(site: Arc<Site>, request: Request) -> Response {
         hello.identity = Some(demo::identity(parts.uri.query().unwrap_or_default()));
         return site.hub.accept(upgrade, hello);
     }
-    match admit(&site, &credential, parts.uri.path()).await {
+    match admit(&site, &credential, Means::Handshake(parts.uri.path())).await {
         Ok(identity) => {
             note("antiphon.authenticated", identity.user.is_some());
             hello.identity = Some(identity);
@@ -100,15 +102,27 @@ fn offers_v2(upgrade: &Upgrade) -> bool {
         .any(|name| name == Wire::SUBPROTOCOLS[0])
 }
 
+/// How a credential came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Means<'a> {
+    /// With an opening handshake, to this path.
+    Handshake(&'a str),
+    /// In a message on an open connection.
+    Message,
+}
+
 /// Who shows this credential; whom its login has replaced is closed.
 pub(crate) async fn admit(
     site: &Site,
     credential: &Credential,
-    path: &str,
+    means: Means<'_>,
 ) -> Result<Identity, TokenError> {
     let now = SystemTime::now();
     let context = Context {
-        path,
+        path: match means {
+            Means::Handshake(path) => path,
+            Means::Message => "",
+        },
         app: None,
         now,
     };
@@ -122,12 +136,29 @@ pub(crate) async fn admit(
         identity.expires_at = identity.expires_at.map(|end| end + leeway);
     }
     if let (Some(user), false) = (&identity.user, replaced.is_empty()) {
-        for client in site.hub.user(user.clone()).clients() {
-            let session = client.identity().session.clone();
-            if session.is_some_and(|session| replaced.contains(&session)) {
-                client.disconnect(close::LOGGED_IN_ELSEWHERE);
+        let (hub, user) = (site.hub.clone(), user.clone());
+        match means {
+            Means::Handshake(_) => close_replaced(&hub, &user, &replaced),
+            Means::Message => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(SETTLED).await;
+                    close_replaced(&hub, &user, &replaced);
+                });
             }
         }
     }
     Ok(identity)
+}
+
+/// When a connection that brings a new token in a message has taken it over: its own old session is one of those that
+/// the new one replaces.
+const SETTLED: Duration = Duration::from_millis(500);
+
+fn close_replaced(hub: &Hub, user: &Arc<str>, replaced: &[Arc<str>]) {
+    for client in hub.user(user.clone()).clients() {
+        let session = client.identity().session.clone();
+        if session.is_some_and(|session| replaced.contains(&session)) {
+            client.disconnect(close::LOGGED_IN_ELSEWHERE);
+        }
+    }
 }

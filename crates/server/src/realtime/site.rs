@@ -191,7 +191,7 @@ impl Site {
         let over = EACH.saturating_mul(count).min(most);
         tracing::info!(
             connections = count,
-            seconds = over.as_secs_f32(),
+            seconds = over.as_secs_f64(),
             "stopping: the clients are asked to connect again elsewhere; a second signal drops them"
         );
         self.hub.drain(over, close::RESTART).await;

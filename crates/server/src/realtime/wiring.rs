@@ -15,7 +15,7 @@ use antiphon_hub::{
 
 use super::{
     Use,
-    door::{Kept, admit},
+    door::{Kept, Means, admit},
     logins::OfSite,
     site::Site,
 };
@@ -52,7 +52,9 @@ pub(crate) fn wire(site: &Arc<Site>) {
         async move {
             let site = site.ok_or_else(stopping)?;
             let credential = Credential::Token(Secret::new(token));
-            admit(&site, &credential, "").await.map_err(refused)
+            admit(&site, &credential, Means::Message)
+                .await
+                .map_err(refused)
         }
     });
     if site.purpose == Use::Demo {

@@ -106,3 +106,24 @@ async fn one_login_is_revoked_on_both_wires_and_another_stays() {
     let reply = stays.ask("$refresh", json!({"token": revoked})).await;
     assert_ne!(reply["code"], 0, "it is no way back: {reply}");
 }
+
+#[tokio::test]
+async fn a_new_token_in_a_message_does_not_close_its_own_connection() {
+    let auth = format!(
+        "\n[auth]\nmode = \"hotgo\"\nsecret = \"{SECRET}\"\n[auth.sessions]\nmulti_login = false\n"
+    );
+    let site = Site::start(&(auth + api()));
+    let token = |at: u64| {
+        let claims = json!({"id": 7, "app": "admin", "username": "ada", "loginAt": date(at)});
+        signed(SECRET, r#"{"alg":"HS256","typ":"JWT"}"#, &claims)
+    };
+    let (old, new) = (token(now() - 10), token(now()));
+    let v2 = client().subprotocol(V2);
+    let mut peer = site.open(&v2, &format!("?authorization={old}")).await;
+    let mut other = site.open(&v2, &format!("?authorization={old}")).await;
+    peer.next().await;
+    other.next().await;
+    assert_eq!(peer.code("$refresh", json!({"token": new})).await, 0);
+    assert_eq!(other.end().await.0, 3511);
+    assert_eq!(peer.code("$ping", json!(null)).await, 0);
+}
