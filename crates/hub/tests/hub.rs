@@ -130,3 +130,14 @@ async fn a_heartbeat_overtakes_a_handler() {
     assert_eq!(peer.ask(r#"{"event":"ping"}"#).await["event"], "ping");
     assert_eq!(start.elapsed().as_secs(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_login_may_end_in_the_farthest_future() {
+    let hub = hub();
+    let mut identity = user("ada");
+    let far = std::time::Duration::from_secs(i64::MAX as u64 / 2);
+    identity.expires_at = std::time::SystemTime::UNIX_EPOCH.checked_add(far);
+    assert!(identity.expires_at.is_some());
+    let mut peer = v2(&hub, identity).await;
+    assert_eq!(peer.ask(r#"{"event":"$ping","id":1}"#).await["code"], 0);
+}

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use antiphon::{CloseCode, Error, ErrorKind, Message, WebSocket};
@@ -35,6 +35,9 @@ pub(super) enum End {
     /// The hub wants it closed.
     Closing(CloseReason),
 }
+
+/// The farthest end of a login that a timer is set for.
+const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Most rounds of reading, handling and writing in one turn of the task.
 const TURN: usize = 64;
@@ -339,7 +342,8 @@ impl Session {
         if identity.expires_at != self.expires.map(|(time, _)| time) {
             self.expires = identity.expires_at.map(|time| {
                 let left = time.duration_since(SystemTime::now()).unwrap_or_default();
-                (time, Instant::now() + left)
+                // An end that nobody will see is as good as none, and a sum that cannot overflow.
+                (time, Instant::now() + left.min(FAR))
             });
         }
         let heartbeat = (self.wire == Wire::V2)

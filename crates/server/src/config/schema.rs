@@ -218,8 +218,6 @@ section! {
         /// Clients of a server that stops are told to wait a random time up to this before they connect again.
         #[serde(with = "crate::setting::time")]
         reconnect_spread: Duration = Duration::from_secs(5), Kind::Time(Zero::Allowed), "\"5s\"", live;
-        /// Serve the pages of `antiphon serve --dev`.
-        dev_pages: bool = false, Kind::Switch, "false";
         /// Folder of files to serve at /.
         static_root: Option<String> = None, Kind::File, "";
         /// Name of this node in a cluster and in answers of the API. Without it a random one.
