@@ -70,6 +70,19 @@ impl Huffman {
         }
         Self { counts, symbols }
     }
+
+    /// Whether the lengths of a block's own code make one: not more codes than there is room for, and not fewer, but for
+    /// a code without symbols and, where `alone` says so, one with a single code of one bit.
+    fn is_complete(&self, alone: bool) -> bool {
+        let mut left: i64 = 1;
+        for count in self.counts {
+            left = 2 * left - count as i64;
+            if left < 0 {
+                return false;
+            }
+        }
+        left == 0 || self.symbols.is_empty() || alone && self.counts[1..].iter().all(|n| *n == 0)
+    }
 }
 
 impl Reference {
@@ -121,6 +134,9 @@ impl Reference {
                     let literals = bits.bits(5)? + 257;
                     let distances = bits.bits(5)? + 1;
                     let count = bits.bits(4)? + 4;
+                    if literals > 286 || distances > 30 {
+                        return None;
+                    }
                     let mut meta = [0; 19];
                     let order = [
                         16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15,
@@ -129,6 +145,9 @@ impl Reference {
                         meta[position] = bits.bits(3)? as u8;
                     }
                     let meta = Huffman::new(&meta);
+                    if !meta.is_complete(false) {
+                        return None;
+                    }
                     let mut lengths = Vec::new();
                     while lengths.len() < literals + distances {
                         let (length, times) = match bits.symbol(&meta)? {
@@ -139,7 +158,16 @@ impl Reference {
                         };
                         lengths.extend(std::iter::repeat_n(length, times));
                     }
+                    if lengths.len() > literals + distances || lengths[256] == 0 {
+                        return None;
+                    }
                     let (literals, distances) = lengths.split_at(literals);
+                    if ![literals, distances]
+                        .iter()
+                        .all(|code| Huffman::new(code).is_complete(true))
+                    {
+                        return None;
+                    }
                     self.block(&mut bits, literals, distances)?;
                 }
                 _ => return None,
@@ -471,6 +499,22 @@ fn a_gibibyte_of_zeros_stops_at_the_limit() {
 fn an_idle_connection_holds_little() {
     assert!(size_of::<Deflater>() <= 64, "{}", size_of::<Deflater>());
     assert!(size_of::<Inflater>() <= 80, "{}", size_of::<Inflater>());
+}
+
+/// A block whose own code leaves some bits without a meaning is no block, though its message would need none of them.
+#[test]
+fn a_code_that_is_not_complete_is_refused() {
+    let bytes = [
+        237, 0, 65, 8, 1, 226, 224, 103, 11, 19, 147, 147, 19, 17, 133, 59, 195, 51, 187, 27, 129,
+        3, 29, 43, 29, 71, 125, 199, 23, 119, 51, 203, 247, 147, 5, 29, 7, 141, 195, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0,
+    ];
+    assert_eq!(Reference::new(15).read(&bytes, true), None);
+    for codec in codecs() {
+        let mut inflater = Inflater::new(true, 15, &config(codec, 1));
+        let result = inflater.inflate(&bytes, true, NO_LIMITS, &mut Vec::new());
+        assert!(result.is_err());
+    }
 }
 
 proptest! {
