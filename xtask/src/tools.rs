@@ -55,6 +55,8 @@ pub(crate) fn cargo_tool(context: &Context, name: &str, version: &str) -> Result
                 "install",
                 "--quiet",
                 "--locked",
+                // It runs for seconds: what counts is how long it takes to build.
+                "--debug",
                 "--version",
                 version,
                 "--root",
