@@ -272,6 +272,8 @@ pub(crate) struct Outbox {
     gap: Option<Box<Gap>>,
     closing: Option<CloseReason>,
     waker: Option<Waker>,
+    /// The session waits for its socket to take more: another frame is no reason to wake it.
+    is_blocked: bool,
 }
 
 /// What has been lost since the client was last told.
@@ -518,10 +520,24 @@ impl Outbox {
     }
 
     pub(crate) fn set_waker(&mut self, waker: &Waker) {
+        self.is_blocked = false;
         match &mut self.waker {
             Some(old) if old.will_wake(waker) => {}
             old => *old = Some(waker.clone()),
         }
+    }
+
+    /// The session waits for its socket to take more, until it sets its waker again.
+    pub(crate) fn set_blocked(&mut self) {
+        self.is_blocked = true;
+    }
+
+    /// The waker, where the session has something to do for what has been queued.
+    pub(crate) fn take_reader(&mut self) -> Option<Waker> {
+        if self.is_blocked && self.closing.is_none() {
+            return None;
+        }
+        self.waker.take()
     }
 
     pub(crate) fn take_waker(&mut self) -> Option<Waker> {

@@ -103,7 +103,7 @@ impl Connection {
     ) -> (Offered, bool) {
         let mut outbox = self.outbox();
         let outcome = outbox.offer(frame, bounds, budget);
-        let waker = outbox.take_waker();
+        let waker = outbox.take_reader();
         drop(outbox);
         if let Some(waker) = waker {
             waker.wake();
@@ -114,7 +114,7 @@ impl Connection {
     pub(crate) fn reply(&self, frame: Frame, bounds: Bounds) -> Offered {
         let mut outbox = self.outbox();
         let outcome = outbox.reply(frame, bounds);
-        let waker = outbox.take_waker();
+        let waker = outbox.take_reader();
         drop(outbox);
         if let Some(waker) = waker {
             waker.wake();

@@ -214,3 +214,21 @@ fn what_is_welcomed_goes_first_and_keys_still_find_their_places() {
     outbox.close(close::SLOW);
     assert!(!outbox.welcome(frame("welcome", None)));
 }
+
+/// A slow reader costs its publishers no wake-ups, but is told at once that it is closed.
+#[test]
+fn a_session_that_waits_for_its_socket_is_woken_for_its_end_alone() {
+    let mut outbox = Outbox::default();
+    let waker = Waker::noop();
+    outbox.set_waker(waker);
+    outbox.set_blocked();
+    assert!(outbox.take_reader().is_none());
+    assert!(outbox.close(close::SLOW));
+    assert!(outbox.take_reader().is_some());
+
+    let mut outbox = Outbox::default();
+    outbox.set_waker(waker);
+    outbox.set_blocked();
+    outbox.set_waker(waker);
+    assert!(outbox.take_reader().is_some());
+}

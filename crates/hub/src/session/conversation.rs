@@ -151,7 +151,11 @@ impl Session {
             let Some(frame) = &self.held.0 else { break };
             match futures_sink::Sink::poll_ready(Pin::new(&mut self.socket), cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Pending => break,
+                Poll::Pending => {
+                    // The socket wakes it; a slow reader costs its publishers no wake-ups.
+                    self.client.connection.outbox().set_blocked();
+                    break;
+                }
                 // Reading will say what has happened to it.
                 Poll::Ready(Err(_)) => {
                     self.is_broken = true;
