@@ -1,0 +1,73 @@
+// The words of the echo's page.
+
+import { COMMON } from "../shared/i18n";
+
+const en = {
+  ...COMMON.en,
+  subtitle: "A WebSocket that answers",
+  subtitleCommand: "A program behind a WebSocket",
+  conversation: "Conversation",
+  beside: "Numbers and code",
+  facts: "This connection",
+  reconnect: "Reconnect",
+  disconnect: "Close",
+  empty: "Whatever you send comes straight back",
+  emptyCommand: "A program listens",
+  emptyMore: "One WebSocket joins this page and its server. Type below, or begin with one of these.",
+  emptyMoreCommand: "Each message is a line of its input; each line that it prints comes back.",
+  hello: "Hello, server!",
+  many: "Send {count} messages",
+  message: "Message",
+  placeholder: "Type a message",
+  send: "Send",
+  roundtrip: "Round trip",
+  sent: "Sent",
+  received: "Received",
+  yours: "In your own page",
+  elsewhere: "Pages of other sites may connect, too, if the server is started with --origin and their address.",
+  opened: "Connected to {url}",
+  ended: "Connection closed ({code}{reason})",
+  endedByServer: "The server went away ({code}{reason})",
+  lost: "Connection lost: the server does not answer",
+  refused: "Cannot connect to {url}",
+  notOpen: "Not sent: the connection is closed",
+  you: "You",
+  server: "Server",
+};
+
+export type Key = keyof typeof en;
+
+const zh: Record<Key, string> = {
+  ...COMMON.zh,
+  subtitle: "有问必答的 WebSocket",
+  subtitleCommand: "WebSocket 背后的程序",
+  conversation: "对话",
+  beside: "数据与代码",
+  facts: "当前连接",
+  reconnect: "重新连接",
+  disconnect: "断开",
+  empty: "发什么，就回什么",
+  emptyCommand: "程序正在等待输入",
+  emptyMore: "此页面与服务器之间有一条 WebSocket 连接。在下方输入，或从这里开始。",
+  emptyMoreCommand: "每条消息是程序的一行输入，程序输出的每一行都会返回。",
+  hello: "你好，服务器！",
+  many: "发送 {count} 条消息",
+  message: "消息",
+  placeholder: "输入消息",
+  send: "发送",
+  roundtrip: "往返时间",
+  sent: "已发送",
+  received: "已接收",
+  yours: "用在你的页面里",
+  elsewhere: "启动服务器时用 --origin 写上其他网站的地址，那里的页面也可以连接。",
+  opened: "已连接到 {url}",
+  ended: "连接已关闭（{code}{reason}）",
+  endedByServer: "服务器已停止（{code}{reason}）",
+  lost: "连接中断：服务器没有响应",
+  refused: "无法连接到 {url}",
+  notOpen: "未发送：连接已关闭",
+  you: "你",
+  server: "服务器",
+};
+
+export const TEXTS = { en, zh };
