@@ -1,0 +1,18 @@
+// Builds the library: dist/index.js for `import`, dist/cjs/index.js for `require`, both minified.
+
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  build: {
+    target: "es2022",
+    minify: true,
+    sourcemap: true,
+    // Vite leaves white space in libraries for the sake of bundlers; browsers that take the file as it is do not.
+    rolldownOptions: { output: { minify: true, comments: { legal: false } } },
+    lib: {
+      entry: "src/index.ts",
+      formats: ["es", "cjs"],
+      fileName: (format) => (format === "es" ? "index.js" : "cjs/index.js"),
+    },
+  },
+});
