@@ -1,11 +1,11 @@
 //! Runs the steps one after the other, shows progress that a person can follow, and counts.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::context::{Context, Tally};
+use crate::context::{Context, Tally, target_directory};
 use crate::steps::{self, Step};
 
 /// Runs the chosen steps; the last line says `N passed, M failed`.
@@ -115,15 +115,5 @@ fn summary(rows: &[(&str, f32, Tally)], skipped: &[String], seconds: f32) -> Exi
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    }
-}
-
-/// Cargo's target directory: the environment's, or the workspace's own.
-fn target_directory(root: &Path) -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(directory) => {
-            std::path::absolute(&directory).unwrap_or_else(|_| PathBuf::from(directory))
-        }
-        None => root.join("target"),
     }
 }

@@ -1,7 +1,7 @@
 //! What a step is told, and what it counts.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a step has counted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -58,5 +58,15 @@ impl Context {
             // A log that cannot be written must not end the run: the verdict does not depend on it.
             let _ = writeln!(file, "{text}");
         }
+    }
+}
+
+/// Cargo's target directory: the environment's, or the workspace's own.
+pub(crate) fn target_directory(root: &Path) -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => {
+            std::path::absolute(&directory).unwrap_or_else(|_| PathBuf::from(directory))
+        }
+        None => root.join("target"),
     }
 }

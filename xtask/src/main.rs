@@ -1,5 +1,6 @@
-//! The house's own tasks: `cargo xtask ci` runs everything, `tidy` the house rules alone, `tables` writes tables.
+//! The house's own tasks: `cargo xtask ci` runs everything, `tidy` the house rules alone, `tables` writes tables, `bench` compares.
 
+mod bench;
 mod ci;
 mod context;
 mod process;
@@ -40,6 +41,8 @@ enum Task {
     Tidy,
     /// Write the tables of the protocol anew: in docs/protocol.md and web/src/generated.
     Tables,
+    /// Measure ours beside the peers of bench/ and a raw TCP echo, and write the results into docs/performance.md.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Ci { only, skip, list } => ci::run(&root, &only, &skip, list),
         Task::Tidy => tidy::run(&root),
         Task::Tables => tables(&root),
+        Task::Bench(arguments) => bench::run(&root, &arguments),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -106,6 +107,43 @@ impl Running {
             .with_context(|| format!("{name} did not say where it listens"))?;
         context.write(&running.first_line);
         Ok(running)
+    }
+
+    /// Starts a server that says nothing on its standard output, and waits so long until it accepts on this port.
+    pub(crate) fn listening(
+        context: &Context,
+        name: &str,
+        ready: Duration,
+        port: u16,
+        command: &mut Command,
+    ) -> Result<Self> {
+        context.write(&format!("$ {} &", shown(command)));
+        let errors = File::create(context.log.with_extension(format!("{name}.stderr")))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", shown(command)))?;
+        let mut running = Self {
+            child,
+            first_line: String::new(),
+        };
+        let end = Instant::now() + ready;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if Instant::now() >= end || running.child.try_wait()?.is_some() {
+                bail!("{name} does not listen on port {port}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(running)
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The URL in the first line: `listening on ws://127.0.0.1:PORT/`.

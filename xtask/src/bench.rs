@@ -1,0 +1,604 @@
+//! `cargo xtask bench`: ours beside the peers and the limit, in one run; the results go into docs/.
+
+mod chart;
+mod figures;
+mod generator;
+mod machine;
+mod peers;
+mod rows;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::bench::figures::{Figures, Sample, figure};
+use crate::bench::generator::{Subject, Times};
+use crate::bench::machine::{Clock, DISTURBED, Machine};
+use crate::bench::peers::{Peer, Server, Shop, named, say};
+use crate::bench::rows::{LIMITS, QUICK, ROWS, Row, Work};
+use crate::bench::table::{Report, results};
+use crate::context::{Context, target_directory};
+
+/// How often a disturbed sample is repeated.
+const REPEATS: usize = 2;
+
+/// Between these lines of the page stands what this command has written.
+const BEGIN: &str = "<!-- bench: begin -->";
+const END: &str = "<!-- bench: end -->";
+
+/// The rows whose system calls are counted.
+const COUNTED: [&str; 2] = ["echo-125", "echo-125-depth-16"];
+
+/// The system calls that receive, send and wait.
+const CALLS: [&[&str]; 3] = [
+    &["recvfrom", "recvmsg", "read", "readv"],
+    &["sendto", "sendmsg", "write", "writev"],
+    &["epoll_wait", "epoll_pwait", "epoll_pwait2"],
+];
+
+/// Options of `cargo xtask bench`.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Three peers, short samples, two rounds: under five minutes once everything is built.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds; each measures every peer of every row once [default: 5, quick: 2].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Milliseconds that a sample measures [default: 3000, quick: 1000].
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..))]
+    duration: Option<u64>,
+    /// Only this row (may be given several times).
+    #[arg(long, value_name = "ROW")]
+    only: Vec<String>,
+    /// Only this peer, beside ours and the limits (may be given several times).
+    #[arg(long, value_name = "NAME")]
+    peer: Vec<String>,
+    /// The page to write to; charts and raw figures lie beside it.
+    #[arg(long, value_name = "FILE", default_value = "docs/performance.md")]
+    out: PathBuf,
+    /// List rows and peers and stop.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(root: &Path, arguments: &Arguments) -> ExitCode {
+    if arguments.list {
+        for row in ROWS {
+            println!("{:<22} {}", row.name, row.title);
+        }
+        let names: Vec<&str> = peers::PEERS.iter().map(|peer| peer.name).collect();
+        println!("peers: {}", names.join(", "));
+        return ExitCode::SUCCESS;
+    }
+    match bench(root, arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
+    let machine = Machine::read();
+    if machine.cores < 2 {
+        bail!("the server and the generator need a core each, and this machine has one");
+    }
+    let rows = chosen(arguments)?;
+    let target = target_directory(root);
+    let folder = target.join("bench");
+    fs::create_dir_all(&folder)?;
+    let context = Context {
+        root: root.to_path_buf(),
+        log: folder.join("bench.log"),
+        target,
+    };
+    // A log from an earlier run must not be taken for this one's.
+    let _ = fs::remove_file(&context.log);
+    let wanted: BTreeSet<&'static str> =
+        rows.iter().flat_map(|(_, peers)| peers).copied().collect();
+    let shop =
+        Shop::build(&context, &wanted).with_context(|| format!("see {}", context.log.display()))?;
+    let run = Run {
+        context: &context,
+        shop: &shop,
+        times: times(arguments),
+        rounds: arguments
+            .rounds
+            .unwrap_or(if arguments.quick { 2 } else { 5 }),
+        quick: arguments.quick,
+    };
+    let mut samples = Samples::new();
+    let mut failures = BTreeMap::new();
+    run.rounds(&rows, &mut samples, &mut failures);
+    if samples.is_empty() {
+        bail!("nothing could be measured; see {}", context.log.display());
+    }
+    let calls = run.calls(&rows);
+    run.write(
+        &root.join(&arguments.out),
+        &machine,
+        &rows,
+        &samples,
+        &failures,
+        calls,
+    )
+}
+
+/// The rows and, for each, who is measured.
+fn chosen(arguments: &Arguments) -> Result<Vec<(Row, Vec<&'static str>)>> {
+    for name in &arguments.only {
+        if ROWS.iter().all(|row| row.name != name) {
+            bail!("there is no row `{name}`; see `cargo xtask bench --list`");
+        }
+    }
+    for name in &arguments.peer {
+        if named(name).is_none() {
+            bail!("there is no peer `{name}`; see `cargo xtask bench --list`");
+        }
+    }
+    let is_row = |row: &&Row| match arguments.only.is_empty() {
+        true => row.quick || !arguments.quick,
+        false => arguments.only.iter().any(|name| name == row.name),
+    };
+    let is_peer = |name: &&'static str| {
+        LIMITS.contains(name)
+            || match arguments.peer.is_empty() {
+                true => !arguments.quick || QUICK.contains(name),
+                false => arguments.peer.iter().any(|wanted| wanted == name),
+            }
+    };
+    let rows = ROWS.iter().filter(is_row);
+    Ok(rows
+        .map(|row| {
+            let ours = row.ours.iter().map(|(name, _)| *name);
+            (
+                *row,
+                ours.chain(row.others.iter().copied().filter(is_peer))
+                    .collect(),
+            )
+        })
+        .collect())
+}
+
+fn times(arguments: &Arguments) -> Times {
+    let (duration, warmup) = if arguments.quick {
+        (1000, 300)
+    } else {
+        (3000, 1000)
+    };
+    let duration = arguments.duration.unwrap_or(duration);
+    Times {
+        duration: Duration::from_millis(duration),
+        warmup: Duration::from_millis(warmup.min(duration)),
+    }
+}
+
+/// All samples, by row and peer.
+type Samples = BTreeMap<&'static str, BTreeMap<&'static str, Vec<Sample>>>;
+
+/// What a run needs everywhere.
+struct Run<'a> {
+    context: &'a Context,
+    shop: &'a Shop,
+    times: Times,
+    rounds: u32,
+    quick: bool,
+}
+
+impl Run<'_> {
+    /// Measures everything: in each round every row, in each row every peer once, in random order.
+    fn rounds(
+        &self,
+        rows: &[(Row, Vec<&'static str>)],
+        samples: &mut Samples,
+        failures: &mut BTreeMap<(&'static str, &'static str), String>,
+    ) {
+        let began = Instant::now();
+        let mut dice = Dice::new();
+        for round in 1..=self.rounds {
+            for (row, names) in rows {
+                let mut names = names.clone();
+                dice.shuffle(&mut names);
+                for name in names {
+                    let Some(peer) =
+                        named(name).filter(|peer| !self.shop.missing.contains_key(peer.name))
+                    else {
+                        continue;
+                    };
+                    if failures.contains_key(&(row.name, peer.name)) {
+                        continue;
+                    }
+                    let passed = began.elapsed().as_secs();
+                    match self.sample(peer, row.work) {
+                        Ok(sample) => {
+                            let mark = if sample.disturbed { "  disturbed" } else { "" };
+                            say(&format!(
+                                "[{passed:>5}s] {round}/{} {:<22} {name:<22} {:>12}{mark}",
+                                self.rounds,
+                                row.name,
+                                table::grouped(sample.value)
+                            ));
+                            samples
+                                .entry(row.name)
+                                .or_default()
+                                .entry(peer.name)
+                                .or_default()
+                                .push(sample);
+                        }
+                        Err(error) => {
+                            say(&format!(
+                                "[{passed:>5}s] {round}/{} {:<22} {name:<22} fails",
+                                self.rounds, row.name
+                            ));
+                            self.context
+                                .write(&format!("{} {name}: {error:#}", row.name));
+                            failures.insert((row.name, peer.name), format!("{error:#}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One sample; again where others used the machine, within a bound.
+    fn sample(&self, peer: &Peer, work: Work) -> Result<Sample> {
+        let mut best: Option<(f64, Sample)> = None;
+        for _ in 0..=REPEATS {
+            let server = self.shop.start(self.context, peer, work)?;
+            let (before, began) = (Clock::read(server.pid())?, Instant::now());
+            let sample = generator::measure(self.context, &self.subject(peer, work, &server))?;
+            let others = before.others(Clock::read(server.pid())?, began.elapsed().as_secs_f64());
+            let disturbed = others > DISTURBED;
+            if best.as_ref().is_none_or(|(least, _)| others < *least) {
+                best = Some((
+                    others,
+                    Sample {
+                        disturbed,
+                        ..sample
+                    },
+                ));
+            }
+            if !disturbed {
+                break;
+            }
+        }
+        best.map(|(_, sample)| sample)
+            .context("nothing was measured")
+    }
+
+    /// System calls a message of ours and of the limits; nothing where they cannot be counted.
+    fn calls(
+        &self,
+        rows: &[(Row, Vec<&'static str>)],
+    ) -> Option<Vec<(&'static str, &'static str, [f64; 3])>> {
+        if !crate::process::exists("perf") {
+            return None;
+        }
+        let mut found = Vec::new();
+        for (row, names) in rows.iter().filter(|(row, _)| COUNTED.contains(&row.name)) {
+            for peer in names.iter().filter_map(|name| named(name)) {
+                found.push((row.name, peer.name, self.count(peer, row.work)?));
+            }
+        }
+        Some(found)
+    }
+
+    fn count(&self, peer: &Peer, work: Work) -> Option<[f64; 3]> {
+        let server = self.shop.start(self.context, peer, work).ok()?;
+        let calls = CALLS.concat();
+        let subject = self.subject(peer, work, &server);
+        let counted = generator::count_calls(self.context, &subject, &calls).ok()?;
+        Some(CALLS.map(|group| {
+            let those = counted
+                .calls
+                .iter()
+                .filter(|(name, _)| group.contains(&name.as_str()));
+            those.map(|(_, count)| count).sum::<f64>() / counted.messages.max(1.0)
+        }))
+    }
+
+    fn subject<'b>(&'b self, peer: &'b Peer, work: Work, server: &'b Server) -> Subject<'b> {
+        Subject {
+            shop: self.shop,
+            peer,
+            work,
+            server,
+            times: self.times,
+        }
+    }
+
+    /// Writes the page, the charts and the raw figures.
+    fn write(
+        &self,
+        page: &Path,
+        machine: &Machine,
+        rows: &[(Row, Vec<&'static str>)],
+        samples: &Samples,
+        failures: &BTreeMap<(&'static str, &'static str), String>,
+        calls: Option<Vec<(&'static str, &'static str, [f64; 3])>>,
+    ) -> Result<()> {
+        let all: BTreeMap<&'static str, Figures> = samples
+            .iter()
+            .map(|(row, peers)| {
+                let figures = peers
+                    .iter()
+                    .filter_map(|(name, samples)| Some((*name, figure(samples)?)));
+                (*row, figures.collect())
+            })
+            .collect();
+        let mut report = Report {
+            facts: self.facts(machine),
+            versions: self.shop.versions.clone(),
+            rows: rows.iter().map(|(row, _)| *row).collect(),
+            figures: all,
+            notes: self.notes(machine, failures, calls.is_some()),
+            calls: calls.unwrap_or_default(),
+            charts: Vec::new(),
+        };
+        let stem = page.with_extension("");
+        let stem = stem
+            .file_name()
+            .context("--out names no file")?
+            .to_string_lossy()
+            .into_owned();
+        for (name, title, drawn) in chart::CHARTS {
+            let drawn: Vec<_> = drawn
+                .iter()
+                .filter_map(|name| {
+                    Some((
+                        ROWS.iter().find(|row| row.name == *name)?,
+                        report.figures.get(name)?,
+                    ))
+                })
+                .collect();
+            let file = format!("{stem}-{name}.svg");
+            if let Some(svg) = chart::bars(title, &drawn) {
+                fs::write(page.with_file_name(&file), svg)?;
+                report.charts.push((file, title));
+            }
+        }
+        let raw = raw(&report, samples);
+        fs::write(
+            page.with_extension("json"),
+            format!("{}\n", serde_json::to_string_pretty(&raw)?),
+        )?;
+        let old = fs::read_to_string(page).unwrap_or_default();
+        fs::write(page, between(&old, &results(&report)))?;
+        say(&format!("written: {}", page.display()));
+        Ok(())
+    }
+
+    fn facts(&self, machine: &Machine) -> Vec<(String, String)> {
+        let mut facts: Vec<(String, String)> = machine
+            .facts
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        let seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs());
+        facts.push(("date".to_owned(), date(seconds)));
+        let form = if self.quick { "quick" } else { "full" };
+        let sample = self.times.duration.as_secs_f64();
+        facts.push((
+            "form".to_owned(),
+            format!("{form}: {} rounds, samples of {sample:.1} s", self.rounds),
+        ));
+        facts
+    }
+
+    /// What was not measured, each with its reason.
+    fn notes(
+        &self,
+        machine: &Machine,
+        failures: &BTreeMap<(&'static str, &'static str), String>,
+        counted: bool,
+    ) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (name, reason) in &self.shop.missing {
+            notes.push(format!("{name} is left out: {reason}."));
+        }
+        for ((row, name), reason) in failures {
+            let reason = reason.lines().next().unwrap_or_default();
+            notes.push(format!("{name} fails in {row}: {}", shortened(reason)));
+        }
+        if !counted {
+            notes.push("System calls were not counted: `perf` cannot do it here.".to_owned());
+        }
+        if machine.cores < 3 {
+            notes.push(
+                "Two cores against one is not measured: the generator needs a core that the server has not, and this \
+                 machine has two in all."
+                    .to_owned(),
+            );
+        }
+        notes
+    }
+}
+
+/// A failure as a note: short, and without the paths of this machine.
+fn shortened(reason: &str) -> String {
+    let words = reason.split_whitespace().filter(|word| !word.contains('/'));
+    let mut text = words.collect::<Vec<_>>().join(" ");
+    if text.chars().count() > 120 {
+        text = text.chars().take(120).collect::<String>() + " ...";
+    }
+    text
+}
+
+/// The samples as they came, for whoever wants to reckon again.
+fn raw(report: &Report, samples: &Samples) -> Value {
+    let facts: serde_json::Map<String, Value> = report
+        .facts
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value)))
+        .collect();
+    let rows: serde_json::Map<String, Value> = samples
+        .iter()
+        .map(|(row, peers)| {
+            let peers: serde_json::Map<String, Value> = peers
+                .iter()
+                .map(|(name, samples)| ((*name).to_owned(), samples.iter().map(as_json).collect()))
+                .collect();
+            ((*row).to_owned(), Value::Object(peers))
+        })
+        .collect();
+    json!({ "facts": facts, "versions": report.versions, "samples": rows })
+}
+
+fn as_json(sample: &Sample) -> Value {
+    json!({
+        "value": sample.value,
+        "a_second": sample.rate,
+        "p50_us": sample.p50,
+        "p99_us": sample.p99,
+        "server_cpu": sample.server,
+        "generator_cpu": sample.generator,
+        "bytes_to_payload": sample.ratio,
+        "disturbed": sample.disturbed,
+    })
+}
+
+/// Puts the results between the marks; a page without them is the results alone.
+fn between(page: &str, results: &str) -> String {
+    let results = format!("{BEGIN}\n\n{}\n\n{END}", results.trim());
+    match (page.find(BEGIN), page.find(END)) {
+        (Some(begin), Some(end)) if begin < end => {
+            format!("{}{results}{}", &page[..begin], &page[end + END.len()..])
+        }
+        _ => format!("# Performance\n\n{results}\n"),
+    }
+}
+
+/// The day in UTC, as YYYY-MM-DD.
+fn date(seconds: u64) -> String {
+    // Days since 0000-03-01, in eras of 400 years: the usual arithmetic of the Gregorian calendar.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// A little randomness, for the order of the peers.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let seed = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(1, |time| time.as_nanos());
+        Self(
+            u64::try_from(seed % u128::from(u64::MAX))
+                .unwrap_or(1)
+                .max(1),
+        )
+    }
+
+    /// xorshift64.
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            let other = self.roll() % (last as u64 + 1);
+            items.swap(last, usize::try_from(other).unwrap_or(last));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_replace_what_stands_between_the_marks() {
+        let page = format!("# Speed\n\nHow.\n\n{BEGIN}\nold\n{END}\n\nMore.\n");
+        let first = between(&page, "new");
+        assert_eq!(
+            first,
+            format!("# Speed\n\nHow.\n\n{BEGIN}\n\nnew\n\n{END}\n\nMore.\n")
+        );
+        assert_eq!(between(&first, "new"), first);
+        assert!(between("", "new").contains("new"));
+    }
+
+    #[test]
+    fn days_are_counted_as_the_calendar_does() {
+        for (seconds, expected) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_795_219_199, "2026-11-20"),
+            (1_795_219_200, "2026-11-21"),
+            (4_107_542_399, "2100-02-28"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn the_forms_choose_rows_and_peers() {
+        let arguments = |quick, only: &[&str], peer: &[&str]| Arguments {
+            quick,
+            rounds: None,
+            duration: None,
+            only: only.iter().map(|&name| name.to_owned()).collect(),
+            peer: peer.iter().map(|&name| name.to_owned()).collect(),
+            out: PathBuf::new(),
+            list: false,
+        };
+        let quick = chosen(&arguments(true, &[], &[])).unwrap();
+        assert!(quick.iter().all(|(row, _)| row.quick));
+        let known = |name: &&str| {
+            LIMITS.contains(name) || QUICK.contains(name) || name.starts_with("antiphon")
+        };
+        assert!(quick.iter().flat_map(|(_, names)| names).all(known));
+        let full = chosen(&arguments(false, &[], &[])).unwrap();
+        assert_eq!(full.len(), ROWS.len());
+        let one = chosen(&arguments(false, &["echo-16k"], &["gws"])).unwrap();
+        assert_eq!(one.len(), 1);
+        assert_eq!(
+            one[0].1,
+            ["antiphon", "antiphon-axum", "raw-epoll", "raw-tokio", "gws"]
+        );
+        assert!(chosen(&arguments(false, &["nothing"], &[])).is_err());
+        assert!(chosen(&arguments(false, &[], &["nobody"])).is_err());
+    }
+
+    #[test]
+    fn a_note_names_no_path() {
+        assert_eq!(
+            shortened("sh -c x failed in /tmp/x y"),
+            "sh -c x failed in y"
+        );
+        assert!(shortened(&"word ".repeat(99)).len() < 130);
+    }
+
+    #[test]
+    fn a_shuffle_keeps_everybody() {
+        let mut names: Vec<u32> = (0..50).collect();
+        Dice::new().shuffle(&mut names);
+        names.sort_unstable();
+        assert_eq!(names, (0..50).collect::<Vec<_>>());
+    }
+}
