@@ -148,7 +148,10 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
                 add(compressed);
             }
             if deflate == Deflate::Fresh {
-                add(&["--no-context-takeover"]);
+                add(&[
+                    "--server-no-context-takeover",
+                    "--client-no-context-takeover",
+                ]);
             }
         }
         Work::Fanout {

@@ -126,7 +126,7 @@ impl Shop {
         let any = |wanted: fn(&Origin) -> bool| peers.iter().any(|peer| wanted(&peer.origin));
         needs(&["cargo", "taskset", "openssl"])?;
         say("building the generator");
-        cargo(context, &["-p", "antiphon-server"])?;
+        cargo(context, &["--locked", "-p", "antiphon-server"])?;
         if any(|origin| matches!(origin, Origin::Rust(_))) {
             say("building the Rust peers");
             let place = context.target.join("bench").display().to_string();
@@ -391,7 +391,7 @@ fn needs(programs: &[&str]) -> Result<()> {
 fn cargo(context: &Context, what: &[&str]) -> Result<()> {
     let mut build = Command::new("cargo");
     build
-        .args(["build", "--quiet", "--locked", "--release"])
+        .args(["build", "--quiet", "--release"])
         .args(what)
         .current_dir(&context.root);
     process::must(context, PATIENCE, &mut build).map(drop)

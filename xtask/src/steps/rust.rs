@@ -34,13 +34,15 @@ fn one(context: &Context, arguments: &[&str]) -> Result<Tally> {
     ))
 }
 
-/// `cargo fmt --check`, the fuzz targets included.
+/// `cargo fmt --check`, the fuzz targets and the peers of the bench included.
 pub(super) fn format(context: &Context) -> Result<Tally> {
     let mut tally = one(context, &["fmt", "--all", "--check"])?;
-    tally.add(&one(
-        context,
-        &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
-    )?);
+    for manifest in ["fuzz/Cargo.toml", "bench/rust/Cargo.toml"] {
+        tally.add(&one(
+            context,
+            &["fmt", "--manifest-path", manifest, "--check"],
+        )?);
+    }
     Ok(tally)
 }
 
