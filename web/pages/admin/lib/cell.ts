@@ -1,0 +1,39 @@
+// A value that can be watched, and the hook that draws a part again when it changes.
+import { useEffect, useReducer } from "preact/hooks";
+
+export class Cell<T> {
+  #value: T;
+  readonly #watchers = new Set<(value: T) => void>();
+
+  constructor(value: T) {
+    this.#value = value;
+  }
+
+  get value(): T {
+    return this.#value;
+  }
+
+  set(value: T): void {
+    if (Object.is(value, this.#value)) return;
+    this.#value = value;
+    for (const watcher of [...this.#watchers]) watcher(value);
+  }
+
+  /** Returns a function that ends it. */
+  watch(watcher: (value: T) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+}
+
+export function useCell<T>(cell: Cell<T>): T {
+  const [, draw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => {
+    const seen = cell.value;
+    const end = cell.watch(() => draw(undefined));
+    // It may have changed between the drawing and this effect.
+    if (!Object.is(seen, cell.value)) draw(undefined);
+    return end;
+  }, [cell]);
+  return cell.value;
+}
