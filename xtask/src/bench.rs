@@ -18,16 +18,19 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::bench::figures::{Figures, Sample, figure};
-use crate::bench::generator::{Subject, Times};
+use crate::bench::figures::{Figures, Sample, figure, median};
+use crate::bench::generator::{GENERATOR_CORE, Subject, Times};
 use crate::bench::machine::{Clock, DISTURBED, Machine};
-use crate::bench::peers::{Peer, Server, Shop, named, say};
+use crate::bench::peers::{ECHO, Peer, SERVER_CORE, Server, Shop, named, say};
 use crate::bench::rows::{LIMITS, QUICK, ROWS, Row, Work};
-use crate::bench::table::{Report, results};
+use crate::bench::table::{Calls, Report, results};
 use crate::context::{Context, target_directory};
 
 /// How often a disturbed sample is repeated.
 const REPEATS: usize = 2;
+
+/// The row in which two cores are compared with one: there the generator has the least to do.
+const SCALED: &str = "deflate-1k";
 
 /// Between these lines of the page stands what this command has written.
 const BEGIN: &str = "<!-- bench: begin -->";
@@ -123,14 +126,17 @@ fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
     if samples.is_empty() {
         bail!("nothing could be measured; see {}", context.log.display());
     }
-    let calls = run.calls(&rows);
+    let extras = Extras {
+        calls: run.calls(&rows),
+        scaling: run.scaling(&rows, machine.cores),
+    };
     run.write(
         &root.join(&arguments.out),
         &machine,
         &rows,
         &samples,
         &failures,
-        calls,
+        extras,
     )
 }
 
@@ -185,6 +191,12 @@ fn times(arguments: &Arguments) -> Times {
 
 /// All samples, by row and peer.
 type Samples = BTreeMap<&'static str, BTreeMap<&'static str, Vec<Sample>>>;
+
+/// What is measured once everything else is.
+struct Extras {
+    calls: Option<Vec<Calls>>,
+    scaling: Option<f64>,
+}
 
 /// What a run needs everywhere.
 struct Run<'a> {
@@ -254,7 +266,7 @@ impl Run<'_> {
     fn sample(&self, peer: &Peer, work: Work) -> Result<Sample> {
         let mut best: Option<(f64, Sample)> = None;
         for _ in 0..=REPEATS {
-            let server = self.shop.start(self.context, peer, work)?;
+            let server = self.shop.start(self.context, peer, work, SERVER_CORE)?;
             let (before, began) = (Clock::read(server.pid())?, Instant::now());
             let sample = generator::measure(self.context, &self.subject(peer, work, &server))?;
             let others = before.others(Clock::read(server.pid())?, began.elapsed().as_secs_f64());
@@ -277,24 +289,27 @@ impl Run<'_> {
     }
 
     /// System calls a message of ours and of the limits; nothing where they cannot be counted.
-    fn calls(
-        &self,
-        rows: &[(Row, Vec<&'static str>)],
-    ) -> Option<Vec<(&'static str, &'static str, [f64; 3])>> {
+    fn calls(&self, rows: &[(Row, Vec<&'static str>)]) -> Option<Vec<Calls>> {
         if !crate::process::exists("perf") {
             return None;
         }
-        let mut found = Vec::new();
+        let (mut found, mut wanted) = (Vec::new(), 0);
         for (row, names) in rows.iter().filter(|(row, _)| COUNTED.contains(&row.name)) {
             for peer in names.iter().filter_map(|name| named(name)) {
-                found.push((row.name, peer.name, self.count(peer, row.work)?));
+                wanted += 1;
+                if let Some(counts) = self.count(peer, row.work) {
+                    found.push((row.name, peer.name, counts));
+                }
             }
         }
-        Some(found)
+        (wanted == 0 || !found.is_empty()).then_some(found)
     }
 
     fn count(&self, peer: &Peer, work: Work) -> Option<[f64; 3]> {
-        let server = self.shop.start(self.context, peer, work).ok()?;
+        let server = self
+            .shop
+            .start(self.context, peer, work, SERVER_CORE)
+            .ok()?;
         let calls = CALLS.concat();
         let subject = self.subject(peer, work, &server);
         let counted = generator::count_calls(self.context, &subject, &calls).ok()?;
@@ -307,12 +322,36 @@ impl Run<'_> {
         }))
     }
 
+    /// How many times the rate of one core two cores have: the medians of as many samples as there are rounds.
+    ///
+    /// Where the machine has only two, the generator works on one of them beside the server.
+    fn scaling(&self, rows: &[(Row, Vec<&'static str>)], cores: usize) -> Option<f64> {
+        let (row, _) = rows.iter().find(|(row, _)| row.name == SCALED)?;
+        let rate = |server: &str, generator: &str| {
+            let rates = (0..self.rounds).filter_map(|_| {
+                let started = self
+                    .shop
+                    .start(self.context, &ECHO, row.work, server)
+                    .ok()?;
+                let subject = Subject {
+                    cores: generator,
+                    ..self.subject(&ECHO, row.work, &started)
+                };
+                Some(generator::measure(self.context, &subject).ok()?.rate)
+            });
+            median(rates.collect())
+        };
+        let beside = if cores > 2 { "2" } else { "0,1" };
+        Some(rate("0,1", beside)? / rate(SERVER_CORE, GENERATOR_CORE)?)
+    }
+
     fn subject<'b>(&'b self, peer: &'b Peer, work: Work, server: &'b Server) -> Subject<'b> {
         Subject {
             shop: self.shop,
             peer,
             work,
             server,
+            cores: GENERATOR_CORE,
             times: self.times,
         }
     }
@@ -325,7 +364,7 @@ impl Run<'_> {
         rows: &[(Row, Vec<&'static str>)],
         samples: &Samples,
         failures: &BTreeMap<(&'static str, &'static str), String>,
-        calls: Option<Vec<(&'static str, &'static str, [f64; 3])>>,
+        extras: Extras,
     ) -> Result<()> {
         let all: BTreeMap<&'static str, Figures> = samples
             .iter()
@@ -341,8 +380,9 @@ impl Run<'_> {
             versions: self.shop.versions.clone(),
             rows: rows.iter().map(|(row, _)| *row).collect(),
             figures: all,
-            notes: self.notes(machine, failures, calls.is_some()),
-            calls: calls.unwrap_or_default(),
+            notes: self.notes(machine, failures, &extras),
+            calls: extras.calls.unwrap_or_default(),
+            scaling: extras.scaling,
             charts: Vec::new(),
         };
         let stem = page.with_extension("");
@@ -402,7 +442,7 @@ impl Run<'_> {
         &self,
         machine: &Machine,
         failures: &BTreeMap<(&'static str, &'static str), String>,
-        counted: bool,
+        extras: &Extras,
     ) -> Vec<String> {
         let mut notes = Vec::new();
         for (name, reason) in &self.shop.missing {
@@ -412,13 +452,12 @@ impl Run<'_> {
             let reason = reason.lines().next().unwrap_or_default();
             notes.push(format!("{name} fails in {row}: {}", shortened(reason)));
         }
-        if !counted {
+        if extras.calls.is_none() {
             notes.push("System calls were not counted: `perf` cannot do it here.".to_owned());
         }
-        if machine.cores < 3 {
+        if machine.cores < 3 && extras.scaling.is_some() {
             notes.push(
-                "Two cores against one is not measured: the generator needs a core that the server has not, and this \
-                 machine has two in all."
+                "For two cores against one the generator worked on the same two cores as the server, for want of a third."
                     .to_owned(),
             );
         }

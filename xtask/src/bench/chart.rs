@@ -47,7 +47,7 @@ pub(super) const CHARTS: &[(&str, &str, &[&str])] = &[
     (
         "idle",
         "Memory of an idle connection: KiB, less is better",
-        &["idle"],
+        &["idle", "idle-deflate"],
     ),
 ];
 

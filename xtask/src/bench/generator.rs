@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
 
 use crate::bench::figures::Sample;
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::process;
 
 /// The core of the generator; the server has the one before.
-const CORE: &str = "1";
+pub(super) const GENERATOR_CORE: &str = "1";
 
 /// Time that connections may need beyond the measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,7 +35,9 @@ pub(super) struct Subject<'a> {
     pub(super) peer: &'a Peer,
     /// What it does.
     pub(super) work: Work,
-    /// Where it runs.
+    /// Where the generator runs.
+    pub(super) cores: &'a str,
+    /// The server.
     pub(super) server: &'a Server,
     /// For how long.
     pub(super) times: Times,
@@ -52,8 +54,10 @@ pub(super) struct Counted {
 /// Measures a server once.
 pub(super) fn measure(context: &Context, subject: &Subject<'_>) -> Result<Sample> {
     let words = words(subject, subject.times);
-    let output = told(context, &mut pinned(CORE, &words), subject.times)?;
-    sample(&last_json(&output)?, subject.work)
+    sample(
+        &told(context, &mut pinned(subject.cores, &words), subject.times)?,
+        subject.work,
+    )
 }
 
 /// Runs the generator while `perf` counts these system calls of the server.
@@ -85,7 +89,7 @@ pub(super) fn count_calls(
         "--".to_owned(),
     ]);
     perf.extend(words(subject, times));
-    let said = last_json(&told(context, &mut pinned(CORE, &perf), times)?)?;
+    let said = told(context, &mut pinned(subject.cores, &perf), times)?;
     let messages = said["messages"]
         .as_f64()
         .context("the generator counted no messages")?;
@@ -107,9 +111,16 @@ fn counts(csv: &str) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn told(context: &Context, command: &mut Command, times: Times) -> Result<String> {
+/// What the generator says, also where it has found faults.
+fn told(context: &Context, command: &mut Command, times: Times) -> Result<Value> {
     let limit = times.duration + times.warmup + PATIENCE;
-    process::must(context, limit, command)
+    let (good, output) = process::run(context, limit, command)?;
+    last_json(&output).map_err(|error| {
+        match output.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) if !good => anyhow!("{line}"),
+            _ => error,
+        }
+    })
 }
 
 /// The command line of the generator.
@@ -190,8 +201,15 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
                 add(&["--insecure"]);
             }
         }
-        Work::Idle { connections } => {
-            add(&["idle", url, "--connections", &connections.to_string()])
+        Work::Idle {
+            connections,
+            deflate,
+        } => {
+            add(&["idle", url, "--connections", &connections.to_string()]);
+            if deflate != Deflate::Off {
+                add(&["--messages", "1", "--size", "1024", "--payload", "json"]);
+                add(compressed);
+            }
         }
     }
     if !matches!(subject.work, Work::Idle { .. }) {
@@ -207,15 +225,11 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
     words
 }
 
-/// The object in the output; what the generator says besides goes to the same log.
+/// The line with the object; what else is said goes to the same log.
 fn last_json(output: &str) -> Result<Value> {
-    let start = output.rfind("\n{").map_or(0, |at| at + 1);
-    let text = output[start..].trim();
-    let mut objects = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    objects
-        .next()
-        .context("the generator said nothing")?
-        .context("the generator's answer is no JSON")
+    let line = output.lines().rev().find(|line| line.starts_with('{'));
+    let line = line.context("the generator said nothing")?;
+    serde_json::from_str(line).context("the generator's answer is no JSON")
 }
 
 /// What an answer means for a row.

@@ -23,6 +23,9 @@ const READY: Duration = Duration::from_secs(20);
 /// The core of the server; the generator has the next one.
 pub(super) const SERVER_CORE: &str = "0";
 
+/// The command that echoes, on as many threads as it has cores.
+pub(super) const ECHO: Peer = peer("antiphon-echo", Origin::Echo);
+
 /// Where a program comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
@@ -36,6 +39,8 @@ pub(super) enum Origin {
     Bun(&'static str),
     /// `antiphon serve`, with these options.
     Serve(&'static [&'static str]),
+    /// `antiphon echo`.
+    Echo,
     /// Debian's nats-server.
     Nats,
     /// Centrifugo, from the path or by `go install`.
@@ -224,14 +229,22 @@ impl Shop {
         process::must(context, PATIENCE, &mut make).map(drop)
     }
 
-    /// Starts a peer on its core, ready for this work.
-    pub(super) fn start(&self, context: &Context, peer: &Peer, work: Work) -> Result<Server> {
+    /// Starts a peer on these cores, ready for this work.
+    pub(super) fn start(
+        &self,
+        context: &Context,
+        peer: &Peer,
+        work: Work,
+        cores: &str,
+    ) -> Result<Server> {
         let tls = work == Work::Handshake { tls: true };
         let mut words: Vec<String> = Vec::new();
         let broadcast = matches!(work, Work::Fanout { .. });
         let deflate = match work {
-            Work::Echo { deflate, .. } | Work::Fanout { deflate, .. } => deflate,
-            Work::Handshake { .. } | Work::Idle { .. } => Deflate::Off,
+            Work::Echo { deflate, .. }
+            | Work::Fanout { deflate, .. }
+            | Work::Idle { deflate, .. } => deflate,
+            Work::Handshake { .. } => Deflate::Off,
         };
         let mut variables = Vec::new();
         let mut quiet = None;
@@ -257,6 +270,11 @@ impl Shop {
                     file,
                 ]);
                 words.extend(more.iter().map(|&word| word.to_owned()));
+            }
+            Origin::Echo => {
+                words.push(text(&self.antiphon));
+                let options = "echo --listen 127.0.0.1:0 --compression --compression-min-size 0";
+                words.extend(options.split(' ').map(str::to_owned));
             }
             Origin::Nats => {
                 let port = free_port()?;
@@ -293,7 +311,7 @@ impl Shop {
                 ]);
             }
         }
-        let mut command = pinned(SERVER_CORE, &words);
+        let mut command = pinned(cores, &words);
         command.envs(variables);
         let (running, url) = match quiet {
             Some((port, path)) => {
@@ -322,7 +340,7 @@ impl Shop {
                     .as_str()
                     .map(str::to_owned)
             }
-            Origin::Serve(_) => locked(&read("Cargo.lock")?, "antiphon-server"),
+            Origin::Serve(_) | Origin::Echo => locked(&read("Cargo.lock")?, "antiphon-server"),
             Origin::Nats => answer("nats-server", "--version"),
             Origin::Centrifugo => answer(&text(&self.centrifugo), "version"),
         }
@@ -344,14 +362,14 @@ impl Server {
     }
 }
 
-/// A command that runs on one core, and may open as many files as the system lets it.
-pub(super) fn pinned(core: &str, words: &[String]) -> Command {
+/// A command that runs on these cores alone, and may open as many files as the system lets it.
+pub(super) fn pinned(cores: &str, words: &[String]) -> Command {
     let mut command = Command::new("sh");
     command
         .args([
             "-c",
             "ulimit -n \"$(ulimit -Hn)\"; exec taskset -c \"$0\" \"$@\"",
-            core,
+            cores,
         ])
         .args(words);
     command

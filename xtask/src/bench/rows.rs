@@ -34,6 +34,8 @@ pub(super) enum Work {
     Idle {
         /// How many are open.
         connections: u32,
+        /// If not off, each has echoed a compressed message before.
+        deflate: Deflate,
     },
 }
 
@@ -326,6 +328,7 @@ pub(super) const ROWS: &[Row] = &[
         title: "memory of an idle connection, 10,000 open",
         work: Work::Idle {
             connections: 10_000,
+            deflate: Deflate::Off,
         },
         ours: &[
             ("antiphon", Goal::AtMost(1.0)),
@@ -349,6 +352,17 @@ pub(super) const ROWS: &[Row] = &[
             "centrifugo",
         ],
         quick: true,
+    },
+    Row {
+        name: "idle-deflate",
+        title: "memory of a connection that has compressed a message, takeover, 1,000 open",
+        work: Work::Idle {
+            connections: 1000,
+            deflate: Deflate::Takeover,
+        },
+        ours: &[("antiphon", Goal::AtMost(3.0))],
+        others: DEFLATE,
+        quick: false,
     },
 ];
 

@@ -6,6 +6,12 @@ use std::fmt::Write as _;
 use crate::bench::figures::{Figure, Figures, SATURATED, Verdict, best, judge};
 use crate::bench::rows::{Goal, LIMITS, Row, Work};
 
+/// System calls a message, by row and peer: receiving, sending, waiting.
+pub(super) type Calls = (&'static str, &'static str, [f64; 3]);
+
+/// How many times the rate of one core two cores must have.
+const SCALING: f64 = 1.7;
+
 /// All that a run has found out.
 pub(super) struct Report {
     /// Facts about the machine, the tools and the run, each with its name.
@@ -16,8 +22,10 @@ pub(super) struct Report {
     pub(super) rows: Vec<Row>,
     /// The figures by row.
     pub(super) figures: BTreeMap<&'static str, Figures>,
-    /// System calls a message, by row and peer: receiving, sending, waiting.
-    pub(super) calls: Vec<(&'static str, &'static str, [f64; 3])>,
+    /// System calls.
+    pub(super) calls: Vec<Calls>,
+    /// How many times the rate of one core two cores have.
+    pub(super) scaling: Option<f64>,
     /// What was left out, and why.
     pub(super) notes: Vec<String>,
     /// The names of the chart files, each with its title.
@@ -56,18 +64,41 @@ fn facts(report: &Report, text: &mut String) {
 fn goals(report: &Report, text: &mut String) {
     let mut lines = Vec::new();
     for row in &report.rows {
-        for (name, goal) in row.ours {
-            if report
-                .figures
-                .get(row.name)
-                .is_some_and(|figures| figures.contains_key(name))
-            {
-                lines.push((row, *name, *goal, judge(row, *goal, name, &report.figures)));
-            }
+        let Some(figures) = report.figures.get(row.name) else {
+            continue;
+        };
+        for (name, goal) in row
+            .ours
+            .iter()
+            .filter(|(name, _)| figures.contains_key(name))
+        {
+            let verdict = judge(row, *goal, name, &report.figures);
+            lines.push((
+                row.title,
+                *name,
+                wanted(*goal),
+                verdict,
+                marks(figures, name),
+            ));
         }
     }
+    if let Some(times) = report.scaling {
+        let verdict = Verdict {
+            reached: times,
+            against: "one core".to_owned(),
+            kept: times >= SCALING,
+        };
+        let title = "echo, compressed, JSON of 1 KiB, on two cores";
+        lines.push((
+            title,
+            "antiphon-echo",
+            format!("{SCALING:.2} x"),
+            Some(verdict),
+            String::new(),
+        ));
+    }
     // Sorting keeps the order of the rows inside each group.
-    lines.sort_by_key(|(.., verdict)| match verdict {
+    lines.sort_by_key(|(.., verdict, _)| match verdict {
         Some(verdict) if !verdict.kept => 0,
         Some(_) => 1,
         None => 2,
@@ -76,16 +107,9 @@ fn goals(report: &Report, text: &mut String) {
     text.push_str(
         "| work | ours | goal | reached | compared with | |\n|---|---|---:|---:|---|---|\n",
     );
-    for (row, name, goal, verdict) in lines {
-        let figures = report.figures.get(row.name);
-        let mark = figures.map_or(String::new(), |figures| marks(figures, name));
-        let _ = writeln!(
-            text,
-            "| {} | {name} | {} | {} | {mark} |",
-            row.title,
-            wanted(goal),
-            reached(verdict.as_ref())
-        );
+    for (title, name, goal, verdict, mark) in lines {
+        let reached = reached(verdict.as_ref());
+        let _ = writeln!(text, "| {title} | {name} | {goal} | {reached} | {mark} |");
     }
 }
 
@@ -318,6 +342,7 @@ mod tests {
             figures: BTreeMap::from([("echo-125", echo), ("idle", idle)]),
             rows,
             calls: vec![("echo-125", "antiphon", [1.0, 1.0, 0.02])],
+            scaling: Some(1.8),
             notes: vec!["centrifugo is left out: it is not there.".to_owned()],
             charts: vec![("performance-echo.svg".to_owned(), "Echo")],
         }
@@ -339,6 +364,9 @@ mod tests {
         at("| bun | 1,234,567 | 12.35 | 0.07 | 617,284 | 0.0 | 700 | 0 % | 97 % | 0 % | g |");
         at("| *raw-epoll* | 100,000 | 1.00 | 0.90 | 50,000 |");
         at("| **antiphon** | 0.98 | 0 % | g |");
+        at(
+            "| echo, compressed, JSON of 1 KiB, on two cores | antiphon-echo | 1.70 x | 1.80 | one core |  |",
+        );
         at("| echo-125 | antiphon | 1.000 | 1.000 | 0.020 |");
         at("![Echo](performance-echo.svg)");
         at("\nbun 1.4.5.\n");
