@@ -248,7 +248,7 @@ fn sample(said: &Value, work: Work) -> Result<Sample> {
     }
     let at = |pointer: &str| said.pointer(pointer).and_then(Value::as_f64);
     let value = match work {
-        Work::Idle { .. } => at("/bytes_per_connection"),
+        Work::Idle { .. } => at("/memory_bytes/rss_each"),
         _ => at("/server/messages_per_cpu_second"),
     };
     Ok(Sample {
@@ -258,7 +258,10 @@ fn sample(said: &Value, work: Work) -> Result<Sample> {
         p99: at("/latency_us/p99").unwrap_or(0.0),
         server: at("/server/cpu_share").unwrap_or(0.0),
         generator: at("/generator/cpu_share").unwrap_or(0.0),
-        ratio: at("/wire_ratio").unwrap_or(0.0),
+        ratio: match work {
+            Work::Echo { size, .. } => at("/bytes_received_each").unwrap_or(0.0) / f64::from(size),
+            _ => 0.0,
+        },
         disturbed: false,
     })
 }
@@ -271,7 +274,7 @@ mod tests {
 
     const ECHO: Work = Work::Echo {
         connections: 1,
-        size: 1,
+        size: 100,
         depth: 1,
         deflate: Deflate::Off,
     };
@@ -282,14 +285,23 @@ mod tests {
             "kind": "echo", "seconds": 3.0, "messages": 600, "messages_per_second": 200.0, "errors": {}, "faults": [],
             "latency_us": {"p50": 40.5, "p99": 90.0},
             "server": {"cpu_seconds": 1.5, "cpu_share": 0.5, "messages_per_cpu_second": 400.0},
-            "generator": {"cpu_share": 0.9, "limited": true},
+            "generator": {"cpu_share": 0.9, "limited": true}, "bytes_received_each": 50.0,
         });
         let sample = sample(&last_json(&format!("a warning\n{said}\n")).unwrap(), ECHO).unwrap();
         assert_eq!(
             (sample.value, sample.rate, sample.p50, sample.p99),
             (400.0, 200.0, 40.5, 90.0)
         );
-        assert_eq!((sample.server, sample.generator), (0.5, 0.9));
+        assert_eq!(
+            (sample.server, sample.generator, sample.ratio),
+            (0.5, 0.9, 0.5)
+        );
+        let said = json!({"errors": {}, "memory_bytes": {"rss_each": 1234.5}, "server": null});
+        let idle = Work::Idle {
+            connections: 10,
+            deflate: Deflate::Off,
+        };
+        assert_eq!(super::sample(&said, idle).unwrap().value, 1234.5);
     }
 
     #[test]
