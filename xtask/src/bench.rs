@@ -407,10 +407,9 @@ impl Run<'_> {
                 report.charts.push((file, title));
             }
         }
-        let raw = raw(&report, samples);
         fs::write(
             page.with_extension("json"),
-            format!("{}\n", serde_json::to_string_pretty(&raw)?),
+            raw(&report.facts, &report.versions, samples),
         )?;
         let old = fs::read_to_string(page).unwrap_or_default();
         fs::write(page, between(&old, &results(&report)))?;
@@ -475,37 +474,58 @@ fn shortened(reason: &str) -> String {
     text
 }
 
-/// The samples as they came, for whoever wants to reckon again.
-fn raw(report: &Report, samples: &Samples) -> Value {
-    let facts: serde_json::Map<String, Value> = report
-        .facts
+/// The fields of a sample in the raw figures.
+const COLUMNS: [&str; 8] = [
+    "value",
+    "a_second",
+    "p50_us",
+    "p99_us",
+    "server_cpu",
+    "generator_cpu",
+    "bytes_to_payload",
+    "disturbed",
+];
+
+/// The samples as they came, for whoever wants to reckon again: one line for each peer.
+fn raw(facts: &[(String, String)], versions: &BTreeMap<&str, String>, samples: &Samples) -> String {
+    let facts: serde_json::Map<String, Value> = facts
         .iter()
         .map(|(name, value)| (name.clone(), json!(value)))
         .collect();
-    let rows: serde_json::Map<String, Value> = samples
+    let rows: Vec<String> = samples
         .iter()
         .map(|(row, peers)| {
-            let peers: serde_json::Map<String, Value> = peers
+            let peers: Vec<String> = peers
                 .iter()
-                .map(|(name, samples)| ((*name).to_owned(), samples.iter().map(as_json).collect()))
+                .map(|(name, samples)| {
+                    let samples: Value = samples.iter().map(fields).collect();
+                    format!("      {}: {samples}", json!(name))
+                })
                 .collect();
-            ((*row).to_owned(), Value::Object(peers))
+            format!("    {}: {{\n{}\n    }}", json!(row), peers.join(",\n"))
         })
         .collect();
-    json!({ "facts": facts, "versions": report.versions, "samples": rows })
+    format!(
+        "{{\n  \"facts\": {},\n  \"versions\": {},\n  \"columns\": {},\n  \"samples\": {{\n{}\n  }}\n}}\n",
+        Value::Object(facts),
+        json!(versions),
+        json!(COLUMNS),
+        rows.join(",\n")
+    )
 }
 
-fn as_json(sample: &Sample) -> Value {
-    json!({
-        "value": sample.value,
-        "a_second": sample.rate,
-        "p50_us": sample.p50,
-        "p99_us": sample.p99,
-        "server_cpu": sample.server,
-        "generator_cpu": sample.generator,
-        "bytes_to_payload": sample.ratio,
-        "disturbed": sample.disturbed,
-    })
+fn fields(sample: &Sample) -> Value {
+    let short = |number: f64| (number * 1000.0).round() / 1000.0;
+    json!([
+        short(sample.value),
+        short(sample.rate),
+        short(sample.p50),
+        short(sample.p99),
+        short(sample.server),
+        short(sample.generator),
+        short(sample.ratio),
+        sample.disturbed,
+    ])
 }
 
 /// Puts the results between the marks; a page without them is the results alone.
@@ -578,6 +598,24 @@ mod tests {
         );
         assert_eq!(between(&first, "new"), first);
         assert!(between("", "new").contains("new"));
+    }
+
+    #[test]
+    fn raw_figures_have_a_field_for_each_column() {
+        let facts = [("cores".to_owned(), "2".to_owned())];
+        let sample = Sample {
+            value: 1.23456,
+            ..Sample::default()
+        };
+        let samples =
+            Samples::from([("echo-125", BTreeMap::from([("bun", vec![sample, sample])]))]);
+        let said: Value = serde_json::from_str(&raw(&facts, &BTreeMap::new(), &samples)).unwrap();
+        assert_eq!(said["columns"].as_array().unwrap().len(), COLUMNS.len());
+        let rows = &said["samples"]["echo-125"]["bun"];
+        assert_eq!(rows.as_array().unwrap().len(), 2);
+        assert_eq!(rows[0].as_array().unwrap().len(), COLUMNS.len());
+        assert_eq!(rows[0][0], 1.235);
+        assert_eq!(said["facts"]["cores"], "2");
     }
 
     #[test]

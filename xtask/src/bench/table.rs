@@ -311,7 +311,7 @@ mod tests {
     use crate::bench::rows::ROWS;
 
     /// A report of the first row in which ours misses its goal, and of the memory in which it keeps two.
-    pub(in crate::bench) fn report() -> Report {
+    fn report() -> Report {
         let sample = |value: f64| {
             figure(&[Sample {
                 value,
