@@ -1,25 +1,51 @@
 //! The pages of `serve`, part of the binary: their own script and style, nothing from elsewhere, a strict policy.
+//!
+//! They are built from `web/pages` and `web/src`, and committed as they were built.
 
 use axum::{Router, body::Body, response::Response, routing::get};
-use bytes::Bytes;
 use http::{HeaderValue, header};
 
 /// Everything comes from this server; nobody frames the page; nothing is written inline.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'";
 
-const DEMO: &str = include_str!("../pages/demo.html");
-const WATCH: &str = include_str!("../pages/watch.html");
-const APP_JS: &str = include_str!("../pages/app.js");
-const WATCH_JS: &str = include_str!("../pages/watch.js");
-const CHAT: &str = include_str!("../pages/chat.html");
-const CHAT_JS: &str = include_str!("../pages/chat.js");
-const CHAT_STYLE: &str = include_str!("../pages/chat.css");
-const HUB_JS: &str = include_str!("../pages/hub.js");
-const STYLE: &str = include_str!("../pages/style.css");
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
+
+/// A page and all that it needs but for the icon, which all share.
+struct Files {
+    html: &'static str,
+    script: (&'static str, &'static str),
+    style: (&'static str, &'static str),
+}
+
+macro_rules! files {
+    ($name:literal) => {
+        Files {
+            html: include_str!(concat!("../pages/", $name, ".html")),
+            script: (
+                concat!("/", $name, ".js"),
+                include_str!(concat!("../pages/", $name, ".js")),
+            ),
+            style: (
+                concat!("/", $name, ".css"),
+                include_str!(concat!("../pages/", $name, ".css")),
+            ),
+        }
+    };
+}
+
+const ECHO: Files = files!("echo");
+const CHAT: Files = files!("chat");
+const WATCH: Files = files!("watch");
+const ADMIN: Files = files!("admin");
+const CLIENT: &str = include_str!("../pages/antiphon.js");
 const ICON: &str = include_str!("../pages/icon.svg");
 
-/// The echo's way to the chat, which a program has none of.
-const TO_CHAT: &str = r#"<a class="quiet" href="/chat" data-text="chat">Chat</a>"#;
+/// How the echo's page says what is at the other end.
+const MODE_ECHO: &str = "data-mode=\"echo\"";
+const MODE_COMMAND: &str = "data-mode=\"command\"";
 
 /// Which page stands at `/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,47 +60,54 @@ pub(crate) enum Page {
 
 /// The page at `/` and the files that it needs.
 pub(crate) fn routes(page: Page) -> Router {
-    let html = match page {
-        Page::Echo => Bytes::from_static(DEMO.as_bytes()),
-        Page::Command => {
-            let page = DEMO.replacen("data-mode=\"echo\"", "data-mode=\"command\"", 1);
-            Bytes::from(page.replacen(TO_CHAT, "", 1))
-        }
-        Page::Watch => Bytes::from_static(WATCH.as_bytes()),
+    let (files, html) = match page {
+        Page::Echo => (ECHO, ECHO.html.to_owned()),
+        Page::Command => (ECHO, ECHO.html.replacen(MODE_ECHO, MODE_COMMAND, 1)),
+        Page::Watch => (WATCH, WATCH.html.to_owned()),
     };
-    let (script_path, script) = match page {
-        Page::Watch => ("/watch.js", WATCH_JS),
-        _ => ("/app.js", APP_JS),
-    };
-    Router::new()
-        .route(
-            "/",
-            get(move || async move { answer("text/html; charset=utf-8", html) }),
-        )
-        .route(
-            script_path,
-            get(move || async move { answer("text/javascript; charset=utf-8", script) }),
-        )
-        .route(
-            "/style.css",
-            get(|| async { answer("text/css; charset=utf-8", STYLE) }),
-        )
-        .route("/icon.svg", get(|| async { answer("image/svg+xml", ICON) }))
+    at("/", html, &files).merge(icon())
 }
 
 /// The chat at `/chat`, beside the page of the echo.
 pub(crate) fn chat() -> Router {
-    let files = [
-        ("/chat", "text/html; charset=utf-8", CHAT),
-        ("/chat.js", "text/javascript; charset=utf-8", CHAT_JS),
-        ("/hub.js", "text/javascript; charset=utf-8", HUB_JS),
-        ("/chat.css", "text/css; charset=utf-8", CHAT_STYLE),
-    ];
-    files
+    at("/chat", CHAT.html.to_owned(), &CHAT)
+}
+
+/// The admin page at `/`: of a server of its own.
+pub(crate) fn admin() -> Router {
+    at("/", ADMIN.html.to_owned(), &ADMIN).merge(icon())
+}
+
+/// The client as a module, for pages of every origin: whether they may connect is another matter.
+pub(crate) fn client(path: &str) -> Router {
+    let answer = || async {
+        let mut response = answer(SCRIPT, CLIENT);
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN.as_str(), "*"),
+            ("cross-origin-resource-policy", "cross-origin"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    };
+    Router::new().route(path, get(answer))
+}
+
+fn at(path: &str, html: String, files: &Files) -> Router {
+    let html = bytes::Bytes::from(html);
+    [(files.script, SCRIPT), (files.style, STYLE)]
         .into_iter()
-        .fold(Router::new(), |routes, (path, kind, body)| {
-            routes.route(path, get(move || async move { answer(kind, body) }))
-        })
+        .fold(
+            Router::new().route(path, get(move || async move { answer(HTML, html) })),
+            |routes, ((path, body), kind)| {
+                routes.route(path, get(move || async move { answer(kind, body) }))
+            },
+        )
+}
+
+fn icon() -> Router {
+    Router::new().route("/icon.svg", get(|| async { answer(PICTURE, ICON) }))
 }
 
 /// A response that a browser takes for what it is and shares with no other site.
@@ -104,68 +137,122 @@ pub(crate) fn answer(kind: &'static str, body: impl Into<Body>) -> Response {
 mod tests {
     use super::*;
 
+    const PAGES: [Files; 4] = [ECHO, CHAT, WATCH, ADMIN];
+
+    /// Names of XML's vocabularies look like addresses, and nobody fetches them.
+    fn without_namespaces(text: &str) -> String {
+        ["2000/svg", "1998/Math/MathML", "1999/xhtml", "1999/xlink"]
+            .iter()
+            .fold(text.to_owned(), |text, name| {
+                text.replace(&format!("http://www.w3.org/{name}"), "")
+            })
+    }
+
+    fn finds(text: &str, forbidden: &[&str]) -> Option<String> {
+        let found = forbidden.iter().find(|word| text.contains(**word))?;
+        Some(format!("{found:?}"))
+    }
+
     /// The policy forbids them, so a page that had one would be broken in every browser.
     #[test]
     fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
-        for page in [DEMO, WATCH, CHAT] {
-            for forbidden in [
-                "<style",
-                "style=",
-                "onclick",
-                "onload",
-                "http://",
-                "https://",
-                "src=\"//",
-                "href=\"//",
-            ] {
-                assert!(!page.contains(forbidden), "{forbidden}");
+        for files in PAGES {
+            let (file, html) = (files.script.0, files.html);
+            let tags = html.split('<').skip(1).filter_map(|rest| rest.split_once('>'));
+            for (tag, _) in tags {
+                let (names, values): (Vec<_>, Vec<_>) =
+                    tag.split('"').enumerate().partition(|(index, _)| index % 2 == 0);
+                for (_, name) in names {
+                    assert!(!name.starts_with("style"), "{file}: <{tag}>");
+                    assert_eq!(finds(name, &[" on", " style="]), None, "{file}: <{tag}>");
+                }
+                for (_, value) in values {
+                    let begins = ["http:", "https:", "//", "javascript:", "data:"];
+                    assert!(!begins.iter().any(|begin| value.starts_with(begin)), "{file}: <{tag}>");
+                }
+                assert!(!["base", "iframe", "object"].iter().any(|name| tag.starts_with(name)), "{file}: <{tag}>");
             }
-            assert_eq!(
-                page.matches("<script").count(),
-                page.matches("<script type=\"module\" src=\"/").count()
-            );
+            let script = format!("<script type=\"module\" src=\"{file}\"");
+            let style = format!("<link rel=\"stylesheet\" href=\"{}\"", files.style.0);
+            for (of, whole) in [("<script", script), ("rel=\"stylesheet\"", style)] {
+                assert_eq!(html.matches(of).count(), 1, "{file}: {of}");
+                assert!(html.contains(&whole), "{file}: {whole}");
+            }
+            // What stands between the tags of a script would be one.
+            assert!(html.contains("></script>"), "{file}");
         }
-        for script in [APP_JS, WATCH_JS, CHAT_JS, HUB_JS] {
-            for forbidden in [
+        let scripts = PAGES.map(|files| files.script);
+        for (name, script) in scripts.into_iter().chain([("/antiphon.js", CLIENT)]) {
+            let forbidden = [
                 "innerHTML",
                 "outerHTML",
                 "insertAdjacentHTML",
                 "document.write",
                 "eval(",
+                "new Function(",
+                "importScripts",
                 "http://",
                 "https://",
-            ] {
-                assert!(!script.contains(forbidden), "{forbidden}");
-            }
+                "sourceMappingURL",
+            ];
+            assert_eq!(finds(&without_namespaces(script), &forbidden), None, "{name}");
+            // One file each: nothing is imported, neither now nor later.
+            let imports = script.match_indices("import").filter(|(at, word)| {
+                let before = script[..*at].chars().next_back();
+                let after = script[at + word.len()..].chars().next();
+                let starts = before.is_none_or(|before| ";}\n".contains(before));
+                starts && after.is_some_and(|after| "{\"'* (".contains(after))
+            });
+            assert_eq!(imports.count(), 0, "{name}");
         }
-        for style in [STYLE, CHAT_STYLE] {
-            assert!(!style.contains("@import") && !style.contains("url("));
+        for files in PAGES {
+            let (name, style) = files.style;
+            assert_eq!(finds(style, &["@import", "url(", "http:", "https:"]), None, "{name}");
         }
+    }
+
+    #[test]
+    fn the_client_is_a_module_with_a_client() {
+        let (_, exports) = CLIENT.rsplit_once("export{").expect("it exports something");
+        assert!(exports.contains("Client"), "{exports}");
+        assert!(!CLIENT.contains("from\"") && CLIENT.len() < 32 * 1024);
     }
 
     #[test]
     fn the_browser_test_finds_its_elements() {
-        for id in ["state", "message", "send", "log", "reconnect"] {
-            assert_eq!(DEMO.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+        for (files, ids) in [
+            (&ECHO, &["state", "message", "send", "log", "reconnect"][..]),
+            (&CHAT, &["state", "message", "log", "here", "online", "rooms", "snippet"]),
+            (&WATCH, &["state", "file", "name"]),
+        ] {
+            for id in ids {
+                assert_eq!(files.html.matches(&format!("id=\"{id}\"")).count(), 1, "{id}");
+            }
         }
-        assert!(DEMO.contains("data-mode=\"echo\"") && DEMO.contains(TO_CHAT));
+        assert_eq!(ECHO.html.matches(MODE_ECHO).count(), 1);
     }
 
-    #[test]
-    fn both_languages_have_the_same_texts() {
-        for script in [APP_JS, WATCH_JS, CHAT_JS] {
-            let (_, rest) = script.split_once("  en: {").unwrap();
-            let (english, rest) = rest.split_once("  zh: {").unwrap();
-            let chinese = rest.split_once("};").unwrap().0;
-            let keys = |text: &str| -> Vec<String> {
-                let words: Vec<&str> = text.split(['\n', ',', '{']).collect();
-                words
-                    .iter()
-                    .filter_map(|word| Some(word.trim().split_once(": \"")?.0.to_owned()))
-                    .collect()
-            };
-            assert!(!keys(english).is_empty());
-            assert_eq!(keys(english), keys(chinese));
+    #[tokio::test]
+    async fn every_file_is_there_with_its_kind_and_its_headers() {
+        use tower_service::Service as _;
+        let own = ("same-origin", None);
+        for (routes, path, kind, (policy, origin)) in [
+            (routes(Page::Echo), "/", HTML, own),
+            (routes(Page::Command), "/echo.js", SCRIPT, own),
+            (routes(Page::Watch), "/watch.css", STYLE, own),
+            (chat(), "/chat", HTML, own),
+            (admin(), "/", HTML, own),
+            (admin(), "/icon.svg", PICTURE, own),
+            (client("/lib/client.js"), "/lib/client.js", SCRIPT, ("cross-origin", Some("*"))),
+        ] {
+            let request = http::Request::get(path).body(Body::empty()).unwrap();
+            let mut routes = routes;
+            let response = routes.call(request).await.unwrap();
+            let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((response.status().as_u16(), header("content-type")), (200, Some(kind)), "{path}");
+            assert_eq!(header("content-security-policy"), Some(POLICY), "{path}");
+            assert_eq!(header("cross-origin-resource-policy"), Some(policy), "{path}");
+            assert_eq!(header("access-control-allow-origin"), origin, "{path}");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     failure::{Exit, Failure},
     health,
     listen::{Hangup, Stop, for_browsers, runtime, say, unusable},
-    metrics, tls,
+    metrics, pages, tls,
 };
 
 /// Where a client of the demo is let in without a token.
@@ -103,8 +103,12 @@ fn sources(args: &ServeArgs, purpose: Use) -> Sources {
         "--compression",
         listen.compression.config().map(|_| "true".into()),
     );
-    if purpose == Use::Demo && listen.drain.is_none() {
-        sources.flag("server.drain", "--dev", "5s");
+    if purpose == Use::Demo {
+        if listen.drain.is_none() {
+            sources.flag("server.drain", "--dev", "5s");
+        }
+        // The demo shows the lines that import it.
+        sources.flag("server.client", "--dev", "/antiphon.js");
     }
     sources
 }
@@ -160,6 +164,9 @@ fn routes(site: &Arc<Site>, config: &Config, pages: Router) -> Router {
         any(move |request| door::answer(site.clone(), request))
     };
     let mut routes = pages.merge(health::routes(site.health.clone(), &config.health));
+    if let Some(path) = &config.server.client {
+        routes = routes.merge(pages::client(path));
+    }
     if config.metrics.listen.is_none() && config.metrics.token.is_some() {
         site.metrics.publish();
         routes = routes.merge(metrics::routes(site.metrics.clone(), &config.metrics));

@@ -5,13 +5,11 @@ import { make } from "./dom";
 const TOKEN = /("(?:[^"\\]|\\.)*"|`[^`]*`)|(\/\/.*)|(<\/?script[^>]*>)|\b(import|from|const|new|await|async|function|return)\b/g;
 const NAMES = ["string", "comment", "tag", "keyword"];
 
-/** Replaces what stands in `target`. A line that is too long is continued, indented. */
+/** Replaces what stands in `target`. */
 export function showCode(target: HTMLElement, lines: string[]): void {
   target.replaceChildren(
     ...lines.map((text) => {
       const line = make("span", "line");
-      const indent = text.length - text.trimStart().length;
-      if (indent) line.dataset.indent = String(indent);
       let end = 0;
       for (const match of text.matchAll(TOKEN)) {
         const name = NAMES[match.slice(1).findIndex((group) => group !== undefined)] ?? "";

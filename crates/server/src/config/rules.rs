@@ -414,6 +414,9 @@ impl Rules<'_> {
         let mut taken: Vec<(&str, &str)> = vec![("server.path", &config.server.path)];
         taken.push(("health.live", &config.health.live));
         taken.push(("health.ready", &config.health.ready));
+        if let Some(client) = &config.server.client {
+            taken.push(("server.client", client));
+        }
         if config.metrics.listen.is_none() && config.metrics.token.is_some() {
             taken.push(("metrics.path", &config.metrics.path));
         }

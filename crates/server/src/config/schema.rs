@@ -220,6 +220,8 @@ section! {
         reconnect_spread: Duration = Duration::from_secs(5), Kind::Time(Zero::Allowed), "\"5s\"", live;
         /// Folder of files to serve at /.
         static_root: Option<String> = None, Kind::File, "";
+        /// Path at which to serve the client for browsers as a module, such as /antiphon.js. Without it: not at all.
+        client: Option<String> = None, Kind::Path, "";
         /// Name of this node in a cluster and in answers of the API. Without it a random one.
         name: Option<String> = None, Kind::Text, "";
     }
