@@ -2,15 +2,16 @@
 //
 //     PAGE=chat vite build --config vite.pages.config.ts
 //
-// `npm run build:pages` builds them all. What is built is committed: `cargo install` needs no Node.
+// `npm run build:pages` builds them all. What is built is committed: `cargo install` needs no Node. CI builds it once more,
+// into PAGES_OUT, and compares.
 
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { type Plugin, defineConfig } from "vite";
 
 const here = import.meta.dirname;
-const out = join(here, "../crates/server/pages");
+const out = process.env.PAGES_OUT ?? join(here, "../crates/server/pages");
 const name = process.env.PAGE ?? "";
 
 /** The HTML names its files by the paths at which the server has them: it goes as it is. */
@@ -27,13 +28,38 @@ function html(): Plugin {
   };
 }
 
+/** The licences of the libraries that the script holds, as they ask for it, in a file beside it. */
+function licenses(): Plugin {
+  return {
+    name: "antiphon-licenses",
+    generateBundle(_, bundle) {
+      const folders = new Set<string>();
+      for (const chunk of Object.values(bundle)) {
+        const ids = chunk.type === "chunk" ? chunk.moduleIds : [];
+        for (const id of ids) {
+          const folder = /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/.exec(id)?.[0];
+          if (folder) folders.add(folder);
+        }
+      }
+      if (folders.size === 0) return;
+      const texts = [...folders].sort().map((folder) => {
+        const { name, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as Record<string, string>;
+        const file = ["LICENSE", "LICENSE.md", "LICENSE.txt"].map((file) => join(folder, file)).find(existsSync);
+        if (!file) throw new Error(`${name} brings no licence`);
+        return `${name} ${version}\n\n${readFileSync(file, "utf8").trim()}\n`;
+      });
+      this.emitFile({ type: "asset", fileName: `${name}.licenses.txt`, source: texts.join("\n\n") });
+    },
+  };
+}
+
 const client = name === "antiphon";
 
 export default defineConfig({
   root: here,
   publicDir: false,
   logLevel: "warn",
-  plugins: client ? [] : [html()],
+  plugins: client ? [] : [html(), licenses()],
   build: {
     outDir: out,
     emptyOutDir: false,
@@ -50,6 +76,7 @@ export default defineConfig({
         entryFileNames: `${name}.js`,
         assetFileNames: `${name}[extname]`,
         codeSplitting: false,
+        postBanner: `// Built from web/${client ? "src" : `pages/${name}`} by \`npm run build\` in web.`,
       },
     },
   },

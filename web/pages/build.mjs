@@ -14,4 +14,4 @@ for (const name of all.filter((page) => (wanted.length === 0 || wanted.includes(
   process.env.PAGE = name;
   await build({ configFile: join(here, "../vite.pages.config.ts") });
 }
-copyFileSync(join(here, "shared/icon.svg"), join(here, "../../crates/server/pages/icon.svg"));
+copyFileSync(join(here, "shared/icon.svg"), join(process.env.PAGES_OUT ?? join(here, "../../crates/server/pages"), "icon.svg"));

@@ -7,6 +7,7 @@ mod foreign;
 mod fuzz;
 mod rust;
 mod shown;
+mod web;
 
 use anyhow::Result;
 
@@ -53,6 +54,11 @@ pub(crate) fn all() -> Vec<Step> {
             "deny",
             "licences, bans, sources and advisories of all dependencies",
             rust::deny,
+        ),
+        step(
+            "web",
+            "the browser client and the pages: types, tests, size, and the committed pages are those of the source",
+            web::web,
         ),
         step(
             "build",

@@ -78,6 +78,8 @@ const HOUSE: &[&str] = &[
 const FOREIGN: &[&str] = &[
     "target",
     "node_modules",
+    "dist",
+    "coverage",
     ".git",
     "__pycache__",
     "corpus",
