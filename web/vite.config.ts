@@ -1,4 +1,4 @@
-// Builds the library: dist/index.js for `import`, dist/cjs/index.js for `require`, both minified.
+// Builds the library: dist/index.js for `import`, dist/cjs/index.js for `require`, both minified. And its tests.
 
 import { defineConfig } from "vitest/config";
 
@@ -13,6 +13,14 @@ export default defineConfig({
       entry: "src/index.ts",
       formats: ["es", "cjs"],
       fileName: (format) => (format === "es" ? "index.js" : "cjs/index.js"),
+    },
+  },
+  test: {
+    include: ["test/**/*.test.{ts,tsx}"],
+    coverage: {
+      include: ["src/**"],
+      exclude: ["src/types.ts"],
+      thresholds: { lines: 100, statements: 100, functions: 100, branches: 100 },
     },
   },
 });

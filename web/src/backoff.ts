@@ -6,8 +6,8 @@ import type { Options } from "./types.js";
 export const LONGEST_ORDER = 3_600_000;
 
 /**
- * Full jitter: each wait is random, from nothing up to a bound that doubles from `first` to `longest`. Clients that lost
- * their server at the same moment do not come back at the same moment. A server's own delay is never undercut.
+ * Full jitter: each wait is random, from nothing up to a bound that doubles from `first` to `longest`. Clients that
+ * lost their server at the same moment do not come back at the same moment. A server's own delay is never undercut.
  */
 export class Backoff {
   #first: number;
@@ -22,7 +22,7 @@ export class Backoff {
 
   /** The wait before the next attempt, in milliseconds, at least what the server has ordered. */
   next(ordered: number): number {
-    const bound = Math.min(this.#longest, this.#first * 2 ** this.#attempt++);
+    const bound = Math.min(this.#longest, this.#first * 2 ** Math.min(this.#attempt++, 30));
     return Math.max(Math.random() * bound, Math.min(ordered, LONGEST_ORDER));
   }
 

@@ -41,6 +41,11 @@ const MAX_TAGS = 1000;
 /** A connection that has lasted this long was a good one: waits begin from the shortest again. */
 const GOOD_AFTER = 10_000;
 
+/** Codes that say that the token is over. */
+const OLD_TOKEN: number[] = [ErrorCode.TOKEN_EXPIRED, CloseCode.EXPIRED];
+/** Codes that say that it is no good. */
+const REFUSED_TOKEN = [...OLD_TOKEN, ErrorCode.UNAUTHORIZED, CloseCode.INVALID_TOKEN];
+
 const DEFAULT_TIMEOUT = 15_000;
 const DEFAULT_PING = 25_000;
 const DEFAULT_GRACE = 10_000;
@@ -100,8 +105,9 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   #turn = 0;
   #openedAt = 0;
   #heardAt = 0;
-  #askedAt = 0;
-  /** The server lets nobody in before this time. */
+  /** A sign of life has been asked for, and nothing has come since. */
+  #isAsked = false;
+  /** The server wants nobody before this time. */
   #notBefore = 0;
   /** Why the server is about to close. */
   #told: { code: number; reason: string; again: boolean; delay: number } | undefined;
@@ -145,27 +151,26 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     this.#isWanted = true;
     if (this.#state === "connecting" || this.#state === "open") return;
     this.#isSuspended = false;
-    this.#unlisten ??= listen({
-      online: () => this.#wake(),
-      offline: () => this.#probe(),
-      pagehide: () => this.#suspend(),
-      freeze: () => this.#suspend(),
-      pageshow: () => this.#resume(),
-      resume: () => this.#resume(),
-    });
+    const wake = () => this.#wake();
+    const suspend = () => this.#suspend();
+    const resume = () => this.#resume();
+    this.#unlisten ??= listen(
+      { online: wake, offline: () => this.#probe(), pagehide: suspend, pageshow: resume },
+      { freeze: suspend, resume, visibilitychange: () => document.hidden || wake() },
+    );
     this.#dial();
   }
 
-  /** Ends it, whatever it is doing: what waits fails with `closed`, and no timer is left. Tags are kept for `connect()`. */
+  /** Ends it, whatever it is doing: what waits fails with `closed`, no timer is left. Tags are kept for `connect()`. */
   disconnect(): void {
     this.#isWanted = false;
     if (this.#state !== "closed") this.#close(1000, "");
   }
 
   /**
-   * Brings another token, or another function that fetches one. A client that waits or was closed by the server connects
-   * with it; one that is open shows it to the server, and connects anew if the server does not take it (another user's).
-   * `null`, while it is open, closes until the next token.
+   * Brings another token, or another function that fetches one. A client that waits or was closed by the server
+   * connects with it; one that is open shows it to the server, and connects anew if the server does not take it
+   * (another user's). `null`, while it is open, closes until the next token. On v1 an open connection stays as it is.
    */
   setToken(token: Token): void {
     this.#token.set(token);
@@ -215,8 +220,8 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   }
 
   /**
-   * Asks the server, and resolves with the data of its reply. While there is no connection the request waits in the queue.
-   * On v1 there are no ids: the next message of this name is the reply.
+   * Asks the server, and resolves with the data of its reply. While there is no connection the request waits in the
+   * queue. On v1 there are no ids: the next message of this name is the reply.
    *
    * Rejects with an {@link AntiphonError}, or with the reason of `signal`.
    */
@@ -229,8 +234,8 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   }
 
   /**
-   * Joins a tag and holds it: after a reconnect it is joined again, before anything else is sent. Resolves when the server
-   * has let the client in, also if that takes several connections; at once with the same promise where it is held.
+   * Joins a tag and holds it: after a reconnect it is joined again, before anything else is sent. Resolves when the
+   * server has let the client in, also if that takes several connections; with the same promise where it is held.
    *
    * Rejects with an {@link AntiphonError} if the server refuses it; the tag is not held then.
    */
@@ -246,12 +251,16 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     return entry.joined;
   }
 
-  /** Leaves a tag. Resolves when the server has heard it; at once where there is no connection. */
+  /** Leaves a tag. Resolves when the server has heard it, or the connection has ended: nothing outlasts that. */
   async leave(tag: string): Promise<void> {
     this.#tags.get(tag)?.resolve();
     this.#tags.delete(tag);
     if (this.#state !== "open") return;
-    await (this.#isV1 ? this.#request("quit", { id: tag }) : this.#request("$unsubscribe", { ch: tag }));
+    try {
+      await (this.#isV1 ? this.#ask("quit", { id: tag }) : this.#ask("$unsubscribe", { ch: tag }));
+    } catch (error) {
+      if ((error as AntiphonError).code !== "lost") throw error;
+    }
   }
 
   /** Who is in a tag (v2). */
@@ -276,17 +285,22 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
       signal?.throwIfAborted();
       if (this.#isV1 && event[0] === "$") throw new AntiphonError(ErrorCode.NOT_AVAILABLE, "v1 has no such request");
       const call = this.#call(event, data, ch);
-      this.#open(
-        call,
-        (error, reply) => {
-          this.#queue.remove(call);
-          error === undefined ? resolve(reply) : reject(error);
-        },
-        timeout,
-        signal,
-      );
+      const done: Settle = (error, reply) => {
+        if (!call.isSent) this.#queue.remove(call);
+        error === undefined ? resolve(reply) : reject(error);
+      };
+      this.#open(call, done, timeout, signal);
       const refused = this.#calls.size > MAX_CALLS ? full() : this.#submit(call);
       if (refused) call.settle!(refused);
+    });
+  }
+
+  /** A request of the client itself: it passes the queue. */
+  #ask(event: string, data: unknown): Promise<any> {
+    return new Promise((resolve, reject) => {
+      const call = this.#call(event, data);
+      this.#open(call, (error, reply) => (error ? reject(error) : resolve(reply)));
+      this.#transmit(call);
     });
   }
 
@@ -302,7 +316,7 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   /** Sends a call or puts it into the queue; the reason where it can do neither. */
   #submit(call: Call, isVolatile?: boolean): AntiphonError | undefined {
     if (this.#state === "closed") return closed();
-    if (this.#state === "open" && !this.#queue.size) {
+    if (this.#isWritable && !this.#queue.size) {
       if (this.#socket!.bufferedAmount > MAX_BUFFERED) return full();
       return this.#transmit(call);
     }
@@ -313,6 +327,11 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     return;
   }
 
+  /** What is written to a socket that closes is lost without a word. */
+  get #isWritable(): boolean {
+    return this.#state === "open" && !this.#told && this.#socket!.readyState === 1;
+  }
+
   #transmit(call: Call): undefined {
     call.isSent = true;
     this.#socket!.send(call.text);
@@ -320,7 +339,7 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
 
   /** Sends what has waited, in its order; not faster than the server takes it. */
   #flush(room: number): void {
-    for (let call; room-- > 0 && (call = this.#queue.shift()); ) this.#transmit(call);
+    while (room-- > 0 && this.#queue.size && this.#isWritable) this.#transmit(this.#queue.shift()!);
     if (this.#queue.size) {
       this.#timers.set(PACE, 1000, () => this.#flush((this.#session?.limits?.rate || 100) / 2));
     }
@@ -365,7 +384,6 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     );
     this.#set("connecting");
     try {
-      if (turn !== this.#turn) return;
       const token = await this.#token.get();
       if (turn !== this.#turn) return;
       if (!token && this.#token.isNeeded) return this.#close(ErrorCode.UNAUTHORIZED, "there is no token yet");
@@ -394,11 +412,12 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
       }
       const { name, version } = this.#options;
       const call = this.#call("$connect", { token: inMessage ? token : undefined, name, version });
-      this.#open(call, (error, session) => {
+      const done: Settle = (error, session) => {
         if (!error) this.#opened(session);
-        // Most servers say more before they close; the attempt ends in time if this one does not.
+        // The server says more before it closes; if not, the attempt ends in time.
         else if (+error.code) this.#tell(error.code, error.message, error.temporary, error.retryAfter);
-      });
+      };
+      this.#open(call, done, Infinity);
       this.#transmit(call);
     };
     socket.onmessage = ({ data }) => this.#receive(data);
@@ -420,7 +439,8 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     if (this.#state !== "connecting") return;
     this.#state = "open";
     this.#session = session;
-    this.#openedAt = this.#heardAt = Date.now();
+    this.#openedAt = this.#heardAt = performance.now();
+    this.#isAsked = false;
     this.#token.accept(session?.ttl);
     this.#watch(this.#interval);
     this.#planRefresh();
@@ -435,16 +455,16 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   /** The connection has ended, or has to: connects again later, or closes. */
   #end(code: number, reason: string): void {
     const told = this.#told ?? { code, reason, again: reconnects(code), delay: 0 };
-    const isGood = this.#state === "open" && Date.now() - this.#openedAt >= GOOD_AFTER;
+    const isGood = this.#state === "open" && performance.now() - this.#openedAt >= GOOD_AFTER;
     if (isGood) this.#backoff.reset();
     let { again } = told;
-    if (REFUSED_TOKEN.includes(told.code)) {
-      again = this.#token.isNeeded ? this.#token.refuse() : again;
+    if (this.#token.isNeeded && REFUSED_TOKEN.includes(told.code)) {
+      again = this.#token.refuse(OLD_TOKEN.includes(told.code));
     }
     if (!again || this.#options.reconnect === false) return this.#close(told.code, told.reason);
     this.#drop();
     const wait = this.#backoff.next(told.delay);
-    this.#notBefore = Date.now() + told.delay;
+    this.#notBefore = performance.now() + Math.min(told.delay, wait);
     this.#timers.set(MAIN, wait, () => this.#dial());
     this.#set("waiting", told.code, told.reason, wait);
   }
@@ -488,7 +508,8 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   // Receiving.
 
   #receive(text: any): void {
-    this.#heardAt = Date.now();
+    this.#heardAt = performance.now();
+    this.#isAsked = false;
     let message;
     try {
       message = JSON.parse(text);
@@ -505,7 +526,7 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   }
 
   #handle(message: any): void {
-    const { event, id, data, code } = message;
+    const { event, id, data, code } = message ?? {};
     // A heartbeat: what is silent gets asked.
     if (event === undefined) return this.#socket?.send("{}");
     const call = this.#isV1 ? this.#calls.first(event) : this.#calls.get(id);
@@ -513,8 +534,14 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     // Late replies, and those to pings.
     if (id !== undefined || (this.#isV1 && event === "ping")) return;
     if (code) return this.#emitter.report({ error: refusal(message), event });
-    if (event === "$connected") return this.#opened(data);
-    if (event === "$disconnect") this.#tell(data.code, data.reason, reconnects(data.code), data.delayMs);
+    if (event === "$connected") {
+      if (this.#token.isNeeded && !data?.user && placeOf(this.#options) === "message") {
+        const reason = "anonymous: the server does not look for tokens in messages; set `tokenIn`";
+        this.#emitter.report({ error: new AntiphonError(ErrorCode.UNAUTHORIZED, reason), event });
+      }
+      return this.#opened(data);
+    }
+    if (event === "$disconnect" && data) this.#tell(data.code, data.reason, reconnects(data.code), data.delayMs);
     // hotgo hangs up behind it, without a code.
     if (this.#isV1 && event === "kick") this.#tell(CloseCode.FORCE_NO_RECONNECT, event, false);
     this.#emitter.emit(event, data, message);
@@ -523,33 +550,34 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
 
   // Signs of life.
 
+  /** Milliseconds of silence after which the server is asked; it breaks a silence a little earlier by itself. */
   get #interval(): number {
-    return this.#options.heartbeat?.interval ?? ((this.#session?.ping || 0) * 1000 || DEFAULT_PING);
+    return this.#options.heartbeat?.interval ?? ((this.#session?.ping || 0) * 1200 || DEFAULT_PING);
   }
 
   /** Looks after `wait` milliseconds whether the server is still there. */
   #watch(wait: number, isLast = false): void {
-    const grace = this.#options.heartbeat?.grace ?? DEFAULT_GRACE;
     const due = Date.now() + wait;
     this.#timers.set(MAIN, wait, () => {
-      const now = Date.now();
-      const left = this.#heardAt + this.#interval - now;
-      // A timer that is late tells of a machine that slept, or a page in the background: it is asked once more.
-      const isLate = now - due > grace && !isLast;
-      if (this.#askedAt <= this.#heardAt) {
-        if (left > 0) this.#watch(left);
-        else this.#probe();
-      } else if (isLate) this.#probe(true);
-      else this.#end(BROKEN, "no sign of life");
+      // A late timer tells of a machine that slept or a page in the background: the server may have answered by now.
+      const isLate = Date.now() - due > this.#grace;
+      const left = this.#heardAt + this.#interval - performance.now();
+      if (this.#isAsked && (isLast || !isLate)) this.#end(BROKEN, "no sign of life");
+      else if (isLate || left <= 0) this.#probe(this.#isAsked);
+      else this.#watch(left);
     });
   }
 
   /** Asks for a sign of life. */
   #probe(isLast = false): void {
     if (this.#state !== "open") return;
-    this.#askedAt = Date.now();
+    this.#isAsked = true;
     this.#socket!.send(this.#call(this.#isV1 ? "ping" : "$ping").text);
-    this.#watch(this.#options.heartbeat?.grace ?? DEFAULT_GRACE, isLast);
+    this.#watch(this.#grace, isLast);
+  }
+
+  get #grace(): number {
+    return this.#options.heartbeat?.grace ?? DEFAULT_GRACE;
   }
 
   // The page.
@@ -558,7 +586,7 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
   #wake(): void {
     this.#probe();
     if (this.#state === "waiting" && !this.#isSuspended) {
-      this.#timers.set(MAIN, Math.max(0, this.#notBefore - Date.now()), () => this.#dial());
+      this.#timers.set(MAIN, Math.max(0, this.#notBefore - performance.now()), () => this.#dial());
     }
   }
 
@@ -595,25 +623,18 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
       const token = await this.#token.fetch();
       if (turn !== this.#turn) return;
       if (!token) return this.#close(ErrorCode.UNAUTHORIZED, "there is no token yet");
-      const reply = await this.#request("$refresh", { token });
+      const reply = await this.#ask("$refresh", { token });
       if (turn !== this.#turn) return;
       this.#token.accept(reply?.ttl);
     } catch (error) {
       if (turn !== this.#turn) return;
       this.#emitter.report({ error });
-      if (isOrder && error instanceof AntiphonError && !error.temporary) return this.#end(CloseCode.FORCE_RECONNECT, "");
+      const isRefused = error instanceof AntiphonError && !error.temporary;
+      if (isOrder && isRefused) return this.#end(CloseCode.FORCE_RECONNECT, "another token");
     }
     this.#planRefresh();
   }
 }
-
-/** Codes that speak of the token. */
-const REFUSED_TOKEN: number[] = [
-  ErrorCode.UNAUTHORIZED,
-  ErrorCode.TOKEN_EXPIRED,
-  CloseCode.EXPIRED,
-  CloseCode.INVALID_TOKEN,
-];
 
 function closed(reason?: string): AntiphonError {
   return new AntiphonError("closed", reason || "the client is closed");

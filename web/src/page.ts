@@ -1,12 +1,15 @@
 // What the browser says about the network and the page. Elsewhere nothing is heard.
 
-/** Listens to events of the window (or worker) and the document; the function given back ends it. */
-export function listen(handlers: Record<string, () => void>): () => void {
+type Handlers = Record<string, () => unknown>;
+
+/** Listens to events of the window (or the worker), and of the document; the function given back ends it. */
+export function listen(ofWindow: Handlers, ofDocument: Handlers): () => void {
   const controller = new AbortController();
-  for (const [name, run] of Object.entries(handlers)) {
-    for (const target of [globalThis, globalThis.document] as (EventTarget | undefined)[]) {
-      target?.addEventListener?.(name, run, controller);
-    }
-  }
+  add(globalThis, ofWindow, controller);
+  add(globalThis.document, ofDocument, controller);
   return () => controller.abort();
+}
+
+function add(target: Partial<EventTarget> | undefined, handlers: Handlers, options: AbortController): void {
+  for (const name in handlers) target?.addEventListener?.(name, handlers[name]!, options);
 }

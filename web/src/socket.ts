@@ -6,6 +6,7 @@ import type { Options } from "./types.js";
 /** What the client uses of a WebSocket. */
 export interface Socket {
   readonly protocol: string;
+  readonly readyState: number;
   readonly bufferedAmount: number;
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;

@@ -195,8 +195,14 @@ export type Arguments<F, Options> = F extends (...data: infer P) => any
 /** What a request resolves with. */
 export type Reply<F> = F extends (...data: any[]) => infer Result ? Awaited<Result> : never;
 
-/** A token, or a function that fetches one: it is asked again when the token is over. Empty: there is none yet. */
-export type Token = string | null | (() => string | null | undefined | Promise<string | null | undefined>);
+/** What a function for tokens gives: empty, if there is none yet. */
+export type MaybeToken = string | null | undefined;
+
+/**
+ * A token, or a function that fetches one. It is asked when there is none, and again when that one is over or about to
+ * be, or was refused; it is given the one that it gave last.
+ */
+export type Token = string | null | ((last?: string) => MaybeToken | Promise<MaybeToken>);
 
 /** How one message is sent. */
 export interface SendOptions {
@@ -229,7 +235,7 @@ export type Overflow = "reject" | "drop-oldest" | "drop-newest";
 export interface Options {
   /**
    * Says who the client is. A function is asked for each login that needs a new token, and before the token is over.
-   * Left out: the server knows by a cookie, or lets anonymous clients in. `null` or `""`: it comes later, by `setToken`.
+   * Left out: the server knows by a cookie, or lets anonymous clients in. `null` or `""`: it comes by `setToken`.
    */
   token?: Token;
   /**
