@@ -1,10 +1,12 @@
 //! The command line: subcommands and the options that all of them share.
 
+pub(crate) mod bench;
 pub(crate) mod compression;
 pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod global;
 pub(crate) mod server;
+pub(crate) mod target;
 pub(crate) mod token;
 
 use std::{io, path::PathBuf};
@@ -13,6 +15,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, builder::styling::Styles};
 use clap_complete::Shell;
 
 use crate::{
+    bench as load,
     cli::global::GlobalArgs,
     config::command as configuration,
     connect as client, echo,
@@ -32,6 +35,7 @@ Examples:
   antiphon connect ws://127.0.0.1:8199/ws     talk to it
   antiphon serve --command bc -l              a program for each connection
   antiphon echo --listen 9001 --compression   an echo on every path, for tests
+  antiphon bench echo ws://127.0.0.1:8199/    load for it, with every answer judged
   antiphon config init antiphon.toml          a configuration with every key
 
 `antiphon help COMMAND` explains a command and shows examples.";
@@ -63,6 +67,8 @@ pub(crate) enum Command {
     Echo(Box<server::EchoArgs>),
     /// Talk to a WebSocket endpoint
     Connect(Box<connect::ConnectArgs>),
+    /// Measure a WebSocket server, and judge every answer
+    Bench(bench::BenchArgs),
     /// Check, print or write the configuration of the realtime server
     #[command(
         subcommand,
@@ -117,6 +123,7 @@ impl Command {
             Self::Serve(args) => serve::run(&args),
             Self::Echo(args) => echo::run(&args),
             Self::Connect(args) => client::run(&args),
+            Self::Bench(args) => load::run(&args),
             Self::Config(command) => configuration::run(&command),
             Self::Token(args) => tokens::run(&args),
         }

@@ -69,12 +69,12 @@ fn client(args: &ConnectArgs) -> Result<Client, Failure> {
     let mut client = Client::new()
         .config(config)
         .handshake_timeout(args.timeout)
-        .subprotocols(args.subprotocols.iter().map(String::as_str))
+        .subprotocols(args.handshake.subprotocols.iter().map(String::as_str))
         .http2(args.http2);
-    for (name, value) in &args.headers {
+    for (name, value) in &args.handshake.headers {
         client = client.header(name.clone(), value.clone());
     }
-    if let Some(origin) = &args.origin {
+    if let Some(origin) = &args.handshake.origin {
         client = client.origin(origin);
     }
     if let Some(deflate) = args.compression.config() {
@@ -86,17 +86,17 @@ fn client(args: &ConnectArgs) -> Result<Client, Failure> {
         client = client.proxy(Proxy::url(url.as_str())?);
     }
     let mut tls = ClientTls::new();
-    if let Some(path) = &args.ca {
+    if let Some(path) = &args.tls.ca {
         let pem = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
         tls = tls.root_pem(pem);
     }
-    if let (Some(certificate), Some(key)) = (&args.cert, &args.key) {
+    if let (Some(certificate), Some(key)) = (&args.tls.cert, &args.tls.key) {
         let read = |path: &std::path::Path| {
             std::fs::read(path).map_err(|error| Failure::file(path, &error))
         };
         tls = tls.client_certificate(read(certificate)?, read(key)?);
     }
-    if args.insecure {
+    if args.tls.insecure {
         tls = tls.danger_accept_invalid_certificates();
     }
     Ok(client.tls(tls))

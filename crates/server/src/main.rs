@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod bench;
 mod cli;
 mod command;
 mod config;

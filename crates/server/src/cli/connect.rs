@@ -1,11 +1,16 @@
 //! Options of the client, `connect`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
-use http::{HeaderName, HeaderValue};
 
-use crate::{cli::compression::CompressionArgs, value};
+use crate::{
+    cli::{
+        compression::CompressionArgs,
+        target::{HandshakeArgs, TlsArgs},
+    },
+    value,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,20 +66,8 @@ pub(crate) struct ConnectArgs {
     /// Show pings, pongs and Close frames on stderr
     #[arg(long, help_heading = "Messages")]
     pub(crate) show_control: bool,
-    /// A header of the opening handshake, 'Name: value'; repeatable
-    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = value::header, help_heading = "Handshake")]
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    /// A subprotocol to offer; repeatable, the preferred one first
-    #[arg(
-        short,
-        long = "subprotocol",
-        value_name = "NAME",
-        help_heading = "Handshake"
-    )]
-    pub(crate) subprotocols: Vec<String>,
-    /// The Origin header: what a browser on that page would send
-    #[arg(short, long, value_name = "ORIGIN", help_heading = "Handshake")]
-    pub(crate) origin: Option<String>,
+    #[command(flatten)]
+    pub(crate) handshake: HandshakeArgs,
     /// Connect over HTTP/2 (RFC 8441)
     #[arg(long, help_heading = "Handshake")]
     pub(crate) http2: bool,
@@ -92,33 +85,8 @@ pub(crate) struct ConnectArgs {
     /// Use no proxy, whatever the environment says
     #[arg(long, help_heading = "Network and TLS")]
     pub(crate) no_proxy: bool,
-    /// Trust the certificates in this file (PEM) and no others
-    #[arg(long, value_name = "FILE", help_heading = "Network and TLS")]
-    pub(crate) ca: Option<PathBuf>,
-    /// Certificate to show to the server (PEM)
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "key",
-        help_heading = "Network and TLS"
-    )]
-    pub(crate) cert: Option<PathBuf>,
-    /// Private key of that certificate (PEM)
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "cert",
-        help_heading = "Network and TLS"
-    )]
-    pub(crate) key: Option<PathBuf>,
-    /// Trust any certificate: whoever is on the way can read and change everything
-    #[arg(
-        short = 'k',
-        long,
-        conflicts_with = "ca",
-        help_heading = "Network and TLS"
-    )]
-    pub(crate) insecure: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Longest message to receive, counted after inflating
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = value::positive_size, help_heading = "Bounds")]
     pub(crate) max_message_size: usize,
