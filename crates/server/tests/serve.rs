@@ -13,13 +13,13 @@ fn the_page_and_its_files() {
     );
     for (path, kind, words) in [
         ("/", "text/html", "id=\"log\""),
-        ("/app.js", "text/javascript", "new WebSocket"),
-        ("/style.css", "text/css", "prefers-color-scheme"),
+        ("/echo.js", "text/javascript", "new WebSocket"),
+        ("/echo.css", "text/css", "prefers-color-scheme"),
         ("/icon.svg", "image/svg+xml", "<svg"),
         ("/chat", "text/html", "id=\"log\""),
-        ("/chat.js", "text/javascript", "new Connection"),
-        ("/hub.js", "text/javascript", "new WebSocket"),
+        ("/chat.js", "text/javascript", "$subscribe"),
         ("/chat.css", "text/css", ".rooms"),
+        ("/antiphon.js", "text/javascript", "as Client"),
     ] {
         let response = server.get(path, "");
         assert!(response.starts_with("HTTP/1.1 200 "), "{path}: {response}");
@@ -37,6 +37,28 @@ fn the_page_and_its_files() {
         );
         assert!(response.contains(words), "{path}: {response}");
     }
+}
+
+#[test]
+fn pages_of_every_origin_may_take_the_client_and_nothing_else() {
+    let demo = Running::start("serve", &["--dev"]);
+    let real = Running::start("serve", &["--set", "server.client=/lib/client.js"]);
+    for (server, path, is_for_all) in [
+        (&demo, "/antiphon.js", true),
+        (&demo, "/chat.js", false),
+        (&real, "/lib/client.js", true),
+    ] {
+        let response = server.get(path, "");
+        assert!(response.starts_with("HTTP/1.1 200 "), "{path}: {response}");
+        for header in [
+            "access-control-allow-origin: *\r\n",
+            "cross-origin-resource-policy: cross-origin\r\n",
+        ] {
+            assert_eq!(response.contains(header), is_for_all, "{path}: {header}");
+        }
+    }
+    let response = real.get("/antiphon.js", "");
+    assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
 }
 
 #[test]

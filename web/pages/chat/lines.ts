@@ -14,8 +14,8 @@ const MAX_LINES = 500;
 /** Messages of one person within this time stand together. */
 const TOGETHER = 120_000;
 
-const log = $("log");
-const tail = new Tail(log.parentElement ?? log);
+const [log, lines] = [$("log"), $("lines")];
+const tail = new Tail(log);
 
 type Kind = "sent" | "received" | "info" | "error";
 
@@ -25,7 +25,7 @@ function put(room: Room, kind: Kind, parts: HTMLElement[], latest: Room["latest"
   item.append(...parts);
   room.lines.push(item);
   room.latest = latest;
-  if (room === chat.active) log.append(item);
+  if (room === chat.active) lines.append(item);
   while (room.lines.length > MAX_LINES) room.lines.shift()?.remove();
   if (room === chat.active) {
     showEmpty();
@@ -61,7 +61,7 @@ export function heard(room: Room, { from, client, text, at }: Spoken): void {
 export function showLines(): void {
   // What stands there already is not read out once more.
   log.setAttribute("aria-busy", "true");
-  log.replaceChildren(...(chat.active?.lines ?? []));
+  lines.replaceChildren(...(chat.active?.lines ?? []));
   requestAnimationFrame(() => log.removeAttribute("aria-busy"));
   showEmpty();
   tail.toEnd();

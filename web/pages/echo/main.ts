@@ -19,10 +19,10 @@ const MAX_TRIPS = 28;
 /** Messages of the starter that sends many. */
 const MANY = 100;
 
-const [log, empty, state] = [$("log"), $("empty"), $("state")];
+const [lines, empty, state] = [$("lines"), $("empty"), $("state")];
 const input = $<HTMLInputElement>("message");
 const send = $<HTMLButtonElement>("send");
-const tail = new Tail(log.parentElement ?? log);
+const tail = new Tail($("log"));
 const command = document.documentElement.dataset.mode === "command";
 const address = socketAddress("/ws");
 const words = new Words<Key>(TEXTS);
@@ -63,9 +63,9 @@ function line(kind: Kind, parts: HTMLElement[]): void {
   const item = make("li", kind);
   item.dataset.kind = kind;
   item.append(...parts);
-  log.append(item);
-  while (log.children.length > MAX_LINES) log.firstChild?.remove();
-  empty.hidden = log.querySelector(".sent, .received") !== null;
+  lines.append(item);
+  while (lines.children.length > MAX_LINES) lines.firstChild?.remove();
+  empty.hidden = lines.querySelector(".sent, .received") !== null;
   tail.grown(kind === "sent");
 }
 

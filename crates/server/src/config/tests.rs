@@ -221,6 +221,10 @@ fn each_wrong_file_says_what_is_wrong_where_and_what_to_do() {
             "F:2:1: health.ready: is /socket, where server.path is already; choose another path",
         ),
         (
+            "[server]\nclient = \"/socket\"",
+            "F:2:1: server.client: is /socket, where server.path is already; choose another path",
+        ),
+        (
             "[outbox]\nmax_bytes = \"1KiB\"",
             "F:2:1: outbox.max_bytes: is 1.0 KiB, less than websocket.max_message_size (64.0 KiB): a message could come in and never go out; make it at least as large",
         ),
