@@ -36,7 +36,6 @@ export function App({ offered }: { offered: Offer }): JSX.Element {
 }
 
 function Shell(): JSX.Element {
-  const { t } = useTexts();
   const { view, params } = useCell(route);
   const link = useCell(state);
   const [help, setHelp] = useState(false);
@@ -57,12 +56,6 @@ function Shell(): JSX.Element {
   const id = params["c"];
   return (
     <div class="shell">
-      <a class="skip" href={hashOf(view, params)} onClick={(event) => {
-        event.preventDefault();
-        main.current?.querySelector("h1")?.focus();
-      }}>
-        {t("skip")}
-      </a>
       <Side view={view} onHelp={() => setHelp(true)} />
       <main ref={main} data-stale={link.name !== "open" || undefined}>
         <Banner />
@@ -103,6 +96,12 @@ function Side({ view, onHelp }: { view: ViewName; onHelp: () => void }): JSX.Ele
   return (
     <>
       <header class="top">
+        <a class="skip" href={location.hash} onClick={(event) => {
+          event.preventDefault();
+          document.querySelector<HTMLElement>("main h1")?.focus();
+        }}>
+          {t("skip")}
+        </a>
         <a class="home" href={hashOf("overview")}>
           <Mark size={28} />
           <span><b>antiphon</b> <span class="soft">{t("admin")}</span></span>

@@ -44,13 +44,20 @@ const SYSTEMS: readonly (readonly [RegExp, string])[] = [
   [/Linux|X11/, "Linux"],
 ];
 
+/** What was asked lately: a list asks for the same few again and again. */
+const known = new Map<string, Agent>();
+const MAX_KNOWN = 500;
+
 export function agentOf(text: string | undefined): Agent {
   const agent = (text ?? "").trim();
-  if (agent === "") return { browser: "", system: "" };
-  const system = find(SYSTEMS, agent);
-  // Programs say `name/1.2.3` or `Language/3.11 name/1.2`; browsers all begin with Mozilla or hold a known name.
-  const browser = find(BROWSERS, agent) || program(agent);
-  return { browser, system };
+  let found = known.get(agent);
+  if (found === undefined) {
+    // Programs say `name/1.2.3` or `Language/3.11 name/1.2`; browsers all begin with Mozilla or hold a known name.
+    found = { browser: find(BROWSERS, agent) || program(agent), system: find(SYSTEMS, agent) };
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.set(agent, found);
+  }
+  return found;
 }
 
 function find(table: readonly (readonly [RegExp, string])[], agent: string): string {

@@ -32,7 +32,7 @@ export function columns(
   ];
 }
 
-/** The close codes of these samples, the most frequent first; what is beyond `most` counts as "other". */
+/** The most frequent close codes of these samples, in their order; what is beyond `most` counts as "other". */
 export function closeCodes(samples: readonly (Sample | { at: number })[], most: number): string[] {
   const counts = new Map<string, number>();
   for (const sample of samples) {
@@ -40,7 +40,24 @@ export function closeCodes(samples: readonly (Sample | { at: number })[], most: 
     for (const [code, count] of Object.entries(sample.closes)) counts.set(code, (counts.get(code) ?? 0) + count);
   }
   const codes = [...counts].sort((a, b) => b[1] - a[1] || Number(a[0]) - Number(b[0])).map(([code]) => code);
-  return codes.length > most ? [...codes.slice(0, most - 1), "other"] : codes;
+  const inOrder = (some: string[]): string[] => some.sort((a, b) => Number(a) - Number(b));
+  return codes.length > most ? [...inOrder(codes.slice(0, most - 1)), "other"] : inOrder(codes);
+}
+
+/** Sums of closes over spans of so many seconds that begin where the clock does, so that bars stand still as time goes on. */
+export function binned(samples: readonly (Sample | { at: number })[], seconds: number): Sample[] {
+  const bins: Sample[] = [];
+  for (const sample of samples) {
+    if (!("closes" in sample)) continue;
+    const at = Math.floor(sample.at / 1000 / seconds) * seconds * 1000;
+    let bin = bins.at(-1);
+    if (bin?.at !== at) {
+      bin = { ...sample, at, closes: {} };
+      bins.push(bin);
+    }
+    for (const [code, count] of Object.entries(sample.closes)) bin.closes[code] = (bin.closes[code] ?? 0) + count;
+  }
+  return bins;
 }
 
 /** How many closed with a code; for "other", with none of the named ones. */

@@ -27,26 +27,33 @@ interface ChartProps {
   /** Milliseconds. */
   range: number;
   format: (value: number) => string;
-  /** Steps of the axis are powers of two. */
-  binary?: boolean;
-  stack?: boolean;
+  /** Which steps the axis takes: whole numbers, powers of two, or any. */
+  steps?: "whole" | "binary";
+  /** Bars on top of each other, each this many seconds wide. */
+  bars?: number;
+  /** Said beside the title, where nothing is pointed at. */
+  note?: string;
   testid?: string;
   /** Instead of the chart, where there is nothing to show. */
   empty?: string | undefined;
 }
 
-const HEIGHT = 168;
-const BINARY_STEPS = Array.from({ length: 50 }, (_, index) => 2 ** index);
+const HEIGHT = 160;
+const STEPS = {
+  binary: Array.from({ length: 50 }, (_, index) => 2 ** index),
+  whole: Array.from({ length: 10 }, (_, index) => [1, 2, 5].map((digit) => digit * 10 ** index)).flat(),
+};
 const sync = uPlot.sync("overview");
 
 export function Chart(props: ChartProps): JSX.Element {
-  const { title, lines, samples, range, format, stack = false } = props;
+  const { title, lines, samples, range, format, bars = 0 } = props;
+  const stack = bars > 0;
   const { clock, t, language } = useTexts();
   const night = useCell(dark);
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | undefined>(undefined);
-  const live = useRef({ range, format, clock });
-  live.current = { range, format, clock };
+  const live = useRef({ range, format, clock, bars });
+  live.current = { range, format, clock, bars };
   const [at, setAt] = useState<number | null>(null);
 
   const raw = columns(samples, lines.map((line) => line.read));
@@ -68,12 +75,13 @@ export function Chart(props: ChartProps): JSX.Element {
     const grid = { stroke: color("line"), width: 1 };
     const series = lines.map((line): uPlot.Series => {
       const stroke = color(line.color);
-      const fill = line.fill || stack ? stroke.replace(/^rgb\((.*)\)$/, stack ? "rgba($1, 0.6)" : "rgba($1, 0.1)") : "";
+      const fill = line.fill || stack ? stroke.replace(/^rgb\((.*)\)$/, stack ? "rgb($1)" : "rgba($1, 0.1)") : "";
       return {
         label: line.label,
         stroke,
-        width: stack ? 1 : 1.75,
+        width: stack ? 0 : 1.75,
         points: { show: false },
+        ...(stack ? { paths: uPlot.paths.bars?.({ size: [0.75, 24], align: 1 }) } : {}),
         ...(fill === "" ? {} : { fill }),
         ...(line.dash ? { dash: [5, 4] } : {}),
       };
@@ -84,26 +92,28 @@ export function Chart(props: ChartProps): JSX.Element {
         width: element.clientWidth || 300,
         height: HEIGHT,
         legend: { show: false },
-        padding: [8, 12, 0, 0],
+        padding: [8, 18, 0, 0],
         cursor: {
           sync: { key: sync.key, setSeries: false },
           drag: { x: false, y: false },
           y: false,
-          points: { size: 7, width: 2 },
+          points: { show: !stack, size: 7, width: 2 },
         },
         scales: {
-          x: { time: true, range: (_, __, max) => [max - live.current.range / 1000, max] },
+          x: { time: true, range: (_, __, max) => [max + live.current.bars - live.current.range / 1000, max + live.current.bars] },
           y: { range: (_, __, max) => [0, max > 0 ? max * 1.08 : 1] },
         },
         axes: [
           {
-            ...quiet, grid: { show: false }, ticks: { show: false }, size: 28, gap: 6, space: 72,
-            values: (_, ticks) => ticks.map((tick) => live.current.clock(tick * 1000)),
+            ...quiet, grid: { show: false }, ticks: { show: false }, size: 24, gap: 6, space: 54,
+            // Seconds are said where the steps are shorter than a minute.
+            values: (_, ticks, __, ___, step) =>
+              ticks.map((tick) => live.current.clock(tick * 1000).slice(0, step < 60 ? 8 : 5)),
           },
           {
             ...quiet, grid, ticks: { show: false }, size: 62, gap: 8, space: 36,
             values: (_, ticks) => ticks.map((tick) => live.current.format(tick)),
-            ...(props.binary ? { incrs: BINARY_STEPS } : {}),
+            ...(props.steps ? { incrs: STEPS[props.steps] } : {}),
           },
         ],
         series: [{}, ...series],
@@ -122,7 +132,7 @@ export function Chart(props: ChartProps): JSX.Element {
       made.destroy();
       plot.current = undefined;
     };
-  }, [look, night, language, props.binary, stack]);
+  }, [look, night, language, props.steps, stack]);
 
   useEffect(() => plot.current?.setData(drawn as uPlot.AlignedData), [samples, range, look]);
 
@@ -136,7 +146,7 @@ export function Chart(props: ChartProps): JSX.Element {
     <section class="card chart" data-testid={props.testid}>
       <header>
         <h2>{title}</h2>
-        <span class="soft">{at !== null && typeof second === "number" ? clock(second * 1000) : t("now1")}</span>
+        <span class="soft">{at !== null && typeof second === "number" ? clock(second * 1000) : (props.note ?? t("now1"))}</span>
       </header>
       <ul class="legend" aria-hidden="true">
         {lines.map((line, n) => (

@@ -7,7 +7,6 @@ import type { Closed, Connection } from "../api.js";
 import { agentOf } from "../lib/agent.js";
 import { connectionHash, openConnection } from "../router.js";
 import { type Key, useTexts } from "../texts.js";
-import { Icon } from "./icons.js";
 import { askKick } from "./kick.js";
 import { Ago, Badge, Button, CodeText, Id, useOnline, Who } from "./ui.js";
 import { Virtual } from "./virtual.js";
@@ -87,14 +86,15 @@ interface TableProps {
 export function ConnectionTable({ total, label, row, onWindow, reset, sort }: TableProps): JSX.Element {
   const phone = usePhone();
   return (
-    <Virtual total={total} row={phone ? 116 : 56} label={label} role="table" reset={reset} testid="connections"
+    <Virtual total={total} row={phone ? 92 : 56} label={label} role="table" reset={reset} testid="connections"
       {...(onWindow ? { onWindow } : {})} head={<HeadRow columns={COLUMNS} sort={sort} />}>
       {(first, end) =>
         Array.from({ length: end - first }, (_, offset) => {
           const connection = row(first + offset);
+          const index = first + offset;
           return connection === undefined
-            ? <Ghost key={first + offset} index={first + offset} />
-            : <ConnectionRow key={connection.id} connection={connection} index={first + offset} />;
+            ? <Ghost key={slot(index)} index={index} />
+            : <ConnectionRow key={slot(index)} connection={connection} index={index} />;
         })}
     </Virtual>
   );
@@ -103,15 +103,20 @@ export function ConnectionTable({ total, label, row, onWindow, reset, sort }: Ta
 export function ClosedTable({ items, label }: { items: readonly Closed[]; label: string }): JSX.Element {
   const phone = usePhone();
   return (
-    <Virtual total={items.length} row={phone ? 116 : 56} label={label} role="table" testid="closed"
+    <Virtual total={items.length} row={phone ? 92 : 56} label={label} role="table" testid="closed"
       head={<HeadRow columns={CLOSED_COLUMNS} />}>
       {(first, end) =>
         items.slice(first, end).map((closed, offset) => (
-          <Row key={closed.connection.id} connection={closed.connection} index={first + offset}
+          <Row key={slot(first + offset)} connection={closed.connection} index={first + offset}
             since={<Ago time={closed.at} />} active={<CodeText code={closed.code} />} />
         ))}
     </Virtual>
   );
+}
+
+/** Elements are used again for the rows that come into view: making new ones costs most of a scroll. */
+function slot(index: number): number {
+  return index % 128;
 }
 
 /** A row whose answer is still on its way. */
@@ -157,7 +162,7 @@ function Row({ connection, index, since, active, act }: {
   const { id, user, name, session, app, platform, address, user_agent, wire, traced } = connection;
   const { browser, system } = agentOf(user_agent);
   return (
-    <div class="row" role="row" aria-rowindex={index + 2} data-testid="connection-row" data-id={id}
+    <div class={act === undefined ? "row gone" : "row"} role="row" aria-rowindex={index + 2} data-testid="connection-row" data-id={id}
       onClick={(event) => {
         const target = event.target as Element;
         if (target.closest("a, button") === null && getSelection()?.isCollapsed !== false) openConnection(id);
@@ -183,9 +188,4 @@ function Row({ connection, index, since, active, act }: {
       {act !== undefined && <span role="cell" class="act">{act}</span>}
     </div>
   );
-}
-
-/** A name with an arrow: to another place of the page. */
-export function Onward({ href, children }: { href: string; children: ComponentChildren }): JSX.Element {
-  return <a class="onward" href={href}>{children}<Icon name="back" size={14} /></a>;
 }

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 
 import type { ConfigRow } from "../api.js";
+import { groupsOf } from "../lib/settings.js";
 import { Badge, Copy, Empty, Field, Head, Problem, Skeleton } from "../parts/ui.js";
 import { useQuery } from "../query.js";
 import { replace } from "../router.js";
@@ -50,21 +51,6 @@ export function Config({ params }: { params: Readonly<Record<string, string>> })
       )}
     </div>
   );
-}
-
-/** Those that match, under the table that they stand in. */
-export function groupsOf(rows: readonly ConfigRow[], search: string, changed: boolean): [string, ConfigRow[]][] {
-  const wanted = search.trim().toLowerCase();
-  const groups = new Map<string, ConfigRow[]>();
-  for (const row of rows) {
-    if (changed && row.source === null) continue;
-    // A secret cannot be found by its value.
-    const texts = [row.key, row.about, row.source, row.secret ? "" : row.value];
-    if (wanted !== "" && !texts.some((text) => text?.toLowerCase().includes(wanted))) continue;
-    const name = row.key.includes(".") ? row.key.slice(0, row.key.indexOf(".")) : "";
-    groups.set(name, [...(groups.get(name) ?? []), row]);
-  }
-  return [...groups];
 }
 
 function Setting({ row, short }: { row: ConfigRow; short: string }): JSX.Element {

@@ -183,7 +183,7 @@ function Trace({ id, traced, gone, first, reload }: {
       {frames.length > 0 && (
         <div class="tools">
           <Choice<"" | "in" | "out"> label={t("frames")} value={direction} onChange={setDirection}
-            options={[["", t("both")], ["in", t("frameIn")], ["out", t("frameOut")]]} testid="trace-direction" />
+            options={[["", t("both")], ["in", t("in")], ["out", t("out")]]} testid="trace-direction" />
           <Field label={t("filterText")} placeholder={t("filterText")} value={text} onInput={setText} hidden type="search"
             testid="trace-filter" />
           <Button small onClick={clear}>{t("clear")}</Button>

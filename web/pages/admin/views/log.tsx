@@ -131,7 +131,8 @@ function Line({ entry }: { entry: Entry }): JSX.Element {
         {address !== undefined && <code class="soft">{address}</code>}
       </span>
       {connection !== undefined && (
-        <a class="soft" href={connectionHash(connection)} title={connection} aria-label={`${t("connection")} ${connection}`}>
+        <a class="soft" href={connectionHash(connection)} title={connection}>
+          <span class="hidden">{t("connection")} </span>
           <code>{connection.slice(0, 8)}</code>
         </a>
       )}

@@ -6,7 +6,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Sample } from "../api.js";
 import { kept } from "../../shared/dom.js";
 import { useCell } from "../lib/cell.js";
-import { closeCodes, closesOf, recent } from "../lib/series.js";
+import { binned, closeCodes, closesOf, recent } from "../lib/series.js";
 import { hashOf } from "../lib/route.js";
 import { hello, sampled, samples, serverNow } from "../link.js";
 import { Chart, type Line } from "../parts/chart.js";
@@ -17,7 +17,10 @@ import { useTexts } from "../texts.js";
 
 const RANGES = ["1", "5", "10"] as const;
 type Range = (typeof RANGES)[number];
-const COLORS = ["c1", "c2", "c3", "c4", "c5", "c6"] as const;
+/** Of closes, in the order of their codes: the harmless ones come first, and are the quiet ones. */
+const COLORS = ["c6", "c1", "c2", "c3", "c4", "c5"] as const;
+/** Bars of the closes, whatever the range. */
+const BARS = 30;
 const REFRESH_MS = 5000;
 const SHORT_LIST = 6;
 
@@ -98,6 +101,8 @@ function Tile({ name, value, sub, id, tone = "", share }: {
 function Charts({ shown, length }: { shown: (Sample | { at: number })[]; length: number }): JSX.Element {
   const { t, short, bytes, percent } = useTexts();
   const codes = useMemo(() => closeCodes(shown, COLORS.length), [shown]);
+  const bin = length / BARS / 1000;
+  const bins = useMemo(() => binned(shown, bin), [shown, bin]);
   const named = codes.filter((code) => code !== "other");
   const closes: Line[] = codes.map((code, index) => ({
     label: code === "other" ? t("other") : code,
@@ -107,33 +112,33 @@ function Charts({ shown, length }: { shown: (Sample | { at: number })[]; length:
   const common = { samples: shown, range: length };
   return (
     <div class="charts" data-testid="charts">
-      <Chart {...common} title={t("chartConnections")} format={short} testid="chart-connections" lines={[
+      <Chart {...common} title={t("chartConnections")} format={short} steps="whole" testid="chart-connections" lines={[
         { label: t("byConnection"), color: "c1", read: (sample) => sample.connections, fill: true },
         { label: t("users"), color: "c2", read: (sample) => sample.users },
       ]} />
-      <Chart {...common} title={t("chartMessages")} format={short} testid="chart-messages" lines={[
+      <Chart {...common} title={t("chartMessages")} format={short} steps="whole" testid="chart-messages" lines={[
         { label: t("in"), color: "c2", read: (sample) => sample.received },
         { label: t("out"), color: "c1", read: (sample) => sample.written, fill: true },
       ]} />
-      <Chart {...common} title={t("chartBytes")} format={bytes} binary testid="chart-bytes" lines={[
+      <Chart {...common} title={t("chartBytes")} format={bytes} steps="binary" testid="chart-bytes" lines={[
         { label: t("in"), color: "c2", read: (sample) => sample.received_bytes },
         { label: t("out"), color: "c1", read: (sample) => sample.written_bytes, fill: true },
       ]} />
-      <Chart {...common} title={t("chartQueue")} format={short} testid="chart-queue" lines={[
+      <Chart {...common} title={t("chartQueue")} format={short} steps="whole" testid="chart-queue" lines={[
         { label: t("waitingMessages"), color: "c1", read: (sample) => sample.waiting_messages, fill: true },
         { label: t("byConnection"), color: "c2", read: (sample) => sample.waiting_connections },
       ]} />
-      <Chart {...common} title={t("chartSlow")} format={short} testid="chart-slow" lines={[
+      <Chart {...common} title={t("chartSlow")} format={short} steps="whole" testid="chart-slow" lines={[
         { label: t("dropped"), color: "c3", read: (sample) => sample.dropped, fill: true },
         { label: t("slow"), color: "c4", read: (sample) => sample.slow },
       ]} />
-      <Chart {...common} title={t("chartCloses")} format={short} stack testid="chart-closes" lines={closes}
-        empty={closes.length === 0 ? t("noCloses") : undefined} />
-      <Chart {...common} title={t("chartAccepts")} format={short} testid="chart-accepts" lines={[
+      <Chart {...common} title={t("chartCloses")} format={short} steps="whole" bars={bin} samples={bins} lines={closes}
+        note={t("inSeconds", { n: bin })} testid="chart-closes" empty={closes.length === 0 ? t("noCloses") : undefined} />
+      <Chart {...common} title={t("chartAccepts")} format={short} steps="whole" testid="chart-accepts" lines={[
         { label: t("accepted"), color: "c1", read: (sample) => sample.accepted, fill: true },
         { label: t("refused"), color: "c4", read: (sample) => sample.refused },
       ]} />
-      <Chart {...common} title={t("chartMemory")} format={bytes} binary testid="chart-memory" lines={[
+      <Chart {...common} title={t("chartMemory")} format={bytes} steps="binary" testid="chart-memory" lines={[
         { label: t("used"), color: "c1", read: (sample) => sample.memory_used, fill: true },
         { label: t("resident"), color: "c2", read: (sample) => sample.rss },
         { label: t("budget"), color: "c4", read: (sample) => sample.memory_limit, dash: true },

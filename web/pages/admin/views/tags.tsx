@@ -20,7 +20,7 @@ export function Tags({ params }: { params: Readonly<Record<string, string>> }): 
   const { tag, pattern = "" } = params;
   const list = useChain("admin/tags", pattern === "" ? {} : { pattern }, (item: Tag) => item.tag, REFRESH_MS);
   const names = (
-    <section class="card fill" aria-label={t("tagsTitle")}>
+    <section class="card fill">
       {list.loading ? (
         <Skeleton lines={8} />
       ) : list.error !== undefined && list.items.length === 0 ? (
@@ -32,7 +32,7 @@ export function Tags({ params }: { params: Readonly<Record<string, string>> }): 
           onWindow={(_, end) => end >= list.items.length && list.open && list.more()}>
           {(first, end) =>
             list.items.slice(first, end).map((item) => (
-              <div role="listitem" key={item.tag} class="item" data-testid="tag-row" data-tag={item.tag}>
+              <div role="listitem" key={item.tag} class={item.tag === tag ? "item current" : "item"} data-testid="tag-row" data-tag={item.tag}>
                 <a href={hashOf("tags", { ...params, tag: item.tag, c: undefined })}
                   aria-current={item.tag === tag || undefined}>
                   <code>{item.tag}</code>
@@ -69,7 +69,7 @@ function Members({ tag, params }: { tag: string; params: Readonly<Record<string,
   useReloadAfterKick(rows.reload);
   const { total } = rows;
   return (
-    <section class="card fill" aria-label={`${t("members")}: ${tag}`} data-testid="members">
+    <section class="card fill" data-testid="members">
       <header class="panel-head">
         {phone && (
           <Button icon="back" kind="bare" label={t("allTags")} onClick={() => go("tags", { ...params, tag: undefined })} />
@@ -77,7 +77,9 @@ function Members({ tag, params }: { tag: string; params: Readonly<Record<string,
         <h2><code>{tag}</code></h2>
         <Copy text={tag} what={t("tag")} />
         <span class="soft grow">{total !== undefined && n("nMembers", total)}</span>
-        <Button icon="send" small onClick={() => go("send", { to: "tag", target: tag })}>{t("sendTo")}</Button>
+        <Button icon="send" small label={t("sendTo")} onClick={() => go("send", { to: "tag", target: tag })}>
+          {phone ? undefined : t("sendTo")}
+        </Button>
       </header>
       {total === undefined ? (
         rows.error === undefined ? <Skeleton lines={6} /> : <Problem error={rows.error} retry={rows.reload} />
