@@ -1,5 +1,6 @@
 // Builds the library: dist/index.js for `import`, dist/cjs/index.js for `require`, both minified. And its tests.
 
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -15,6 +16,7 @@ export default defineConfig({
       fileName: (format) => (format === "es" ? "index.js" : "cjs/index.js"),
     },
   },
+  resolve: { alias: { antiphon: fileURLToPath(new URL("src/index.ts", import.meta.url)) } },
   test: {
     include: ["test/**/*.test.{ts,tsx}"],
     coverage: {

@@ -235,14 +235,14 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
 
   /**
    * Joins a tag and holds it: after a reconnect it is joined again, before anything else is sent. Resolves when the
-   * server has let the client in, also if that takes several connections; with the same promise where it is held.
+   * server has let the client in, however many connections that takes, also if the client was closed meanwhile; without
+   * a value where the tag is left before. Gives the same promise where the tag is held already.
    *
    * Rejects with an {@link AntiphonError} if the server refuses it; the tag is not held then.
    */
   join(tag: string): Promise<Position | undefined> {
     const held = this.#tags.get(tag);
     if (held) return held.joined;
-    if (this.#state === "closed") return Promise.reject(closed());
     if (this.#tags.size >= MAX_TAGS) return Promise.reject(full());
     const entry = {} as Tag;
     entry.joined = new Promise((resolve, reject) => Object.assign(entry, { resolve, reject }));
@@ -476,11 +476,6 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     this.#state = "closed";
     this.#calls.fail(closed(reason), true);
     this.#queue.clear();
-    for (const [tag, entry] of this.#tags) {
-      if (entry.isHeld) continue;
-      this.#tags.delete(tag);
-      entry.reject(closed(reason));
-    }
     this.#set("closed", code, reason);
   }
 

@@ -58,12 +58,22 @@ describe("join", () => {
     expect(client.tags).toEqual([]);
   });
 
-  it("fails when the client closes before it could", async () => {
+  it("outlasts a client that is closed, and waits for connect()", async () => {
     const { client } = scene();
     const joined = client.join("a");
     client.disconnect();
-    expect(await outcome(joined)).toMatchObject({ code: "closed" });
-    expect(client.tags).toEqual([]);
+    expect([await outcome(joined), client.tags]).toEqual(["pending", ["a"]]);
+    client.connect();
+    expect(await outcome(joined)).toEqual(position);
+  });
+
+  it("on a closed client waits for connect()", async () => {
+    const { client } = await open();
+    client.disconnect();
+    const joined = outcome(client.join("a"));
+    expect(await joined).toBe("pending");
+    client.connect();
+    expect(await outcome(client.join("a"))).toEqual(position);
   });
 
   it("holds a thousand tags at most", async () => {
