@@ -1,190 +1,31 @@
-// Chromium on the page of `antiphon serve --dev`: it loads, connects, echoes, notices the end, connects again, fits a phone, speaks
-// two languages; plain, compressed, and over TLS with HTTP/2. Then the chat beside it.
+// Real Chromium against the real command: the pages, the client in pages of others, the admin page.
 //
-//     node browser.mjs PATH-OF-THE-COMMAND FOLDER-FOR-SCREENSHOTS
+//     node browser.mjs PATH-OF-THE-COMMAND FOLDER-FOR-SCREENSHOTS [PART ...]
 //
 // Prints `ok NAME` or `not ok NAME: WHY` for each check; the exit status is 1 when one failed.
-import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { createInterface } from 'node:readline';
-
-import { chromium } from 'playwright-core';
-
 import { chat } from './chat.mjs';
+import { client } from './client.mjs';
+import { echo } from './echo.mjs';
+import { load } from './load.mjs';
+import { gallery } from './looks.mjs';
+import { places } from './places.mjs';
+import { check, failures, figure, launch } from './support.mjs';
 
-const [binary, screenshots] = process.argv.slice(2);
-const patience = 20_000;
-const children = [];
-process.on('exit', () => children.forEach((child) => child.kill('SIGKILL')));
-let failures = 0;
+const chosen = process.argv.slice(4);
+const parts = { echo, chat, client, places, load };
+// Beside each other: a machine has two cores at least, and most of the time a page waits for the server or the other way round.
+const lanes = [['echo', 'chat'], ['client', 'places'], ['load']];
 
-async function check(name, work) {
-  try {
-    await work();
-    console.log(`ok ${name}`);
-  } catch (error) {
-    failures += 1;
-    console.log(`not ok ${name}: ${String(error.message).slice(0, 400).replaceAll('\n', ' ')}`);
+const begun = performance.now();
+const browser = await launch();
+await Promise.all(lanes.map(async (lane) => {
+  for (const name of lane.filter((name) => chosen.length === 0 || chosen.includes(name))) {
+    const start = performance.now();
+    await check(`${name}: all of it ran`, () => parts[name](browser));
+    figure(`${name} took ${((performance.now() - start) / 1000).toFixed(1)} s`);
   }
-}
-
-async function serve(options, port = 0) {
-  const child = spawn(binary, ['serve', '--dev', '--listen', `127.0.0.1:${port}`, ...options], { stdio: ['ignore', 'pipe', 'ignore'] });
-  children.push(child);
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const timer = setTimeout(() => child.kill('SIGKILL'), patience);
-  const listening = (await lines.next()).value ?? '';
-  const open = (await lines.next()).value ?? '';
-  clearTimeout(timer);
-  assert.match(listening, /^listening on wss?:\/\/127\.0\.0\.1:\d+\/$/);
-  assert.match(open, /^open https?:\/\/127\.0\.0\.1:\d+\/$/);
-  return { child, page: open.slice('open '.length) };
-}
-
-async function stop(child) {
-  if (child.exitCode !== null) return child.exitCode;
-  const timer = setTimeout(() => child.kill('SIGKILL'), patience);
-  const exit = once(child, 'exit');
-  child.kill('SIGTERM');
-  const [code] = await exit;
-  clearTimeout(timer);
-  return code;
-}
-
-const inPath = (name) => process.env.PATH.split(delimiter).map((folder) => join(folder, name)).find((file) => existsSync(file));
-mkdirSync(screenshots, { recursive: true });
-const browser = await chromium.launch({
-  executablePath: inPath('chromium'),
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-});
-
-// Everything that a person can read or hear on the page, but for what is the same in every language.
-function words() {
-  const texts = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement;
-    if (!element.closest('[hidden], code, #log .sent .text, #log .received .text, #language, h1')) texts.push(node.data.trim());
-  }
-  for (const element of document.querySelectorAll('body [aria-label], body [placeholder], body [title], body img[alt]')) {
-    if (element.id === 'language') continue;
-    texts.push(...['aria-label', 'placeholder', 'title', 'alt'].map((name) => element.getAttribute(name) ?? ''));
-  }
-  return texts.filter((text) => /\p{Letter}{2}/u.test(text.replace(/[\d.,·]+|\b(?:ms|B|KiB|MiB|AM|PM)\b|wss?:\/\/\S+/g, '')));
-}
-
-const variants = [['plain', []], ['compressed', ['--compression', '--compression-min-size', '0']], ['TLS', ['--tls-self-signed', '--compression']]];
-for (const [tag, options] of variants) {
-  let server;
-  await check(`${tag}: the server starts and says which page to open`, async () => { server = await serve(options); });
-  if (!server) continue;
-  const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1200, height: 800 } });
-  const page = await context.newPage();
-  page.setDefaultTimeout(patience);
-  const complaints = [];
-  page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(message.text()); });
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  // A violation of the content security policy is reported here even where the console stays silent.
-  await page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`)));
-  const sockets = [];
-  page.on('websocket', (socket) => sockets.push(socket.url()));
-  const handshakes = [];
-  const devtools = await context.newCDPSession(page);
-  await devtools.send('Network.enable');
-  devtools.on('Network.webSocketHandshakeResponseReceived', ({ response }) => handshakes.push(response));
-  const received = (text) => page.locator('#log li.received', { hasText: text });
-
-  await check(`${tag}: the page loads and connects`, async () => {
-    const response = await page.goto(server.page, { waitUntil: 'load' });
-    assert.equal(response.status(), 200);
-    assert.ok(response.headers()['content-security-policy'], 'the page has a content security policy');
-    await page.locator('#state[data-state=open]').waitFor();
-    assert.deepEqual(sockets.map((url) => new URL(url).protocol), [tag === 'TLS' ? 'wss:' : 'ws:']);
-  });
-  if (tag === 'TLS') {
-    await check('TLS: page and socket come over HTTP/2', async () => {
-      const protocol = await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol);
-      assert.equal(protocol, 'h2');
-      // An upgrade of HTTP/1.1 has status 101, an extended CONNECT of HTTP/2 has 200.
-      assert.deepEqual(handshakes.map((response) => response.status), [200]);
-    });
-  }
-  await check(`${tag}: compression is agreed on ${tag === 'plain' ? 'only where it is asked for' : 'where it is asked for'}`, async () => {
-    const headers = Object.entries(handshakes[0].headers).map(([name, value]) => [name.toLowerCase(), value]);
-    const extensions = Object.fromEntries(headers)['sec-websocket-extensions'] ?? '';
-    assert.equal(extensions.startsWith('permessage-deflate'), tag !== 'plain', extensions);
-  });
-  await check(`${tag}: Enter sends, the echo appears`, async () => {
-    await page.locator('#message').fill('first <b>message</b> ä€😀');
-    await page.locator('#message').press('Enter');
-    await received('first <b>message</b> ä€😀').waitFor();
-    assert.equal(await page.locator('#message').inputValue(), '');
-    assert.equal(await page.locator('#log b').count(), 0, 'text is never markup');
-  });
-  await check(`${tag}: the button sends, the echo appears`, async () => {
-    await page.locator('#message').fill('second message');
-    await page.locator('#send').click();
-    await received('second message').waitFor();
-    assert.equal(await page.locator('#log li.sent').count(), 2);
-    assert.equal(await page.locator('#log li.received').count(), 2);
-  });
-  for (const [width, height, shape] of [[1200, 800, 'wide'], [390, 844, 'phone'], [320, 568, 'small']]) {
-    for (const colorScheme of ['light', 'dark']) {
-      await check(`${tag}: ${shape}, ${colorScheme}, without a horizontal scroll bar`, async () => {
-        await page.setViewportSize({ width, height });
-        await page.emulateMedia({ colorScheme });
-        await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-${shape}-${colorScheme}.png`) });
-        const [scroll, client] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-        assert.ok(scroll <= client, `the page is ${scroll} wide on a screen of ${client}`);
-      });
-    }
-  }
-  await check(`${tag}: every text is there in English and in Chinese`, async () => {
-    await page.setViewportSize({ width: 1200, height: 800 });
-    const english = await page.evaluate(words);
-    await page.locator('#language').click();
-    assert.equal(await page.getAttribute('html', 'lang'), 'zh-CN');
-    await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-chinese.png`) });
-    const chinese = await page.evaluate(words);
-    await page.locator('#language').click();
-    assert.equal(await page.getAttribute('html', 'lang'), 'en');
-    assert.ok(english.length > 10, `only ${english.length} texts were found`);
-    assert.deepEqual(english.filter((text) => /\p{Script=Han}/u.test(text)), []);
-    assert.deepEqual(chinese.filter((text) => !/\p{Script=Han}/u.test(text)), []);
-    assert.deepEqual(await page.evaluate(words), english, 'English comes back');
-  });
-  await check(`${tag}: a message of 60,000 characters echoes`, async () => {
-    const text = 'long '.repeat(12_000).trim();
-    await page.locator('#message').fill(text);
-    await page.locator('#send').click();
-    await page.waitForFunction((length) => [...document.querySelectorAll('#log li.received')].some((item) => item.textContent.length > length), 59_000);
-  });
-  await check(`${tag}: no complaint in the console`, async () => assert.deepEqual(complaints, []));
-  await check(`${tag}: the server ends on SIGTERM with exit code 0`, async () => assert.equal(await stop(server.child), 0));
-  await check(`${tag}: the page notices at once and shows the close code`, async () => {
-    await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
-    await page.locator('#log li', { hasText: '1001' }).waitFor({ timeout: 2_000 });
-    await page.screenshot({ path: join(screenshots, `${tag.toLowerCase()}-closed.png`) });
-  });
-  await check(`${tag}: it connects again to a server on the same port`, async () => {
-    server = await serve(options, Number(new URL(server.page).port));
-    await page.locator('#reconnect').click();
-    await page.locator('#state[data-state=open]').waitFor();
-    await page.locator('#message').fill('after the restart');
-    await page.locator('#message').press('Enter');
-    await received('after the restart').waitFor();
-  });
-  await check(`${tag}: a server that is killed is noticed too`, async () => {
-    server.child.kill('SIGKILL');
-    await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
-  });
-  await context.close();
-}
-await chat({ browser, check, serve, stop, screenshots, patience });
+}));
+figure(`${gallery()} states of pages in the gallery`);
+console.log(`chromium ${browser.version()}, ${failures.length} failed, ${((performance.now() - begun) / 1000).toFixed(1)} s`);
 await browser.close();
-console.log(`chromium ${browser.version()}, ${failures} failed`);
-process.exit(failures ? 1 : 0);
+process.exit(failures.length ? 1 : 0);

@@ -1,7 +1,9 @@
 // Several tabs of Chromium on the chat of `antiphon serve --dev`: rooms, presence, typing, a server that dies and comes back; and
 // hotgo's wire as a page without any library speaks it.
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
+
+import { look } from './looks.mjs';
+import { check, open as openPage, patience, serve, stop } from './support.mjs';
 
 const room = 'tea';
 
@@ -20,7 +22,7 @@ function words() {
   return texts.filter((text) => /\p{Letter}{2}/u.test(text.replace(/\b(?:AM|PM)\b/g, '')));
 }
 
-export async function chat({ browser, check, serve, stop, screenshots, patience }) {
+export async function chat(browser) {
   let server = await serve([]);
   const address = new URL('/chat', server.page).href;
   const contexts = [];
@@ -28,14 +30,8 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
   const tabs = {};
 
   async function open(name, url) {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
-    contexts.push(context);
-    const page = await context.newPage();
-    page.setDefaultTimeout(patience);
-    page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complaints.push(`${name}: ${message.text()}`); });
-    page.on('pageerror', (error) => complaints.push(`${name}: ${error}`));
-    await page.addInitScript(() => addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`)));
-    await page.goto(url, { waitUntil: 'load' });
+    const page = await openPage(browser, url, { name, complaints });
+    contexts.push(page.context());
     tabs[name] = page;
     return page;
   }
@@ -56,7 +52,7 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
     const page = await open('visitor', server.page);
     await page.locator('a[href="/chat"]').click();
     await page.locator('#welcome').waitFor();
-    await page.screenshot({ path: join(screenshots, 'chat-welcome.png') });
+    await look(page, 'chat-welcome');
     await page.locator('a[href="/"]').click();
     await page.locator('#log[role=log]').waitFor();
     await page.close();
@@ -106,7 +102,6 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
     await tabs.bob.locator('#message').pressSequentially('hm');
     await tabs.ada.locator('#typing.shown', { hasText: 'bob is typing' }).waitFor();
     assert.equal(await tabs.bob.locator('#typing.shown').count(), 0);
-    await tabs.ada.screenshot({ path: join(screenshots, 'chat-typing.png') });
     await tabs.bob.locator('#message').press('Enter');
     await hears(tabs.ada, 'hm');
     await tabs.ada.waitForFunction(() => !document.querySelector('#typing.shown'));
@@ -144,23 +139,19 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
     await tabs.ada.waitForFunction(() => document.querySelectorAll('#online li').length === 2);
     tabs.bob = contexts[2].pages()[0];
   });
-  for (const [width, height, shape] of [[1280, 800, 'wide'], [900, 700, 'middle'], [390, 844, 'phone'], [320, 568, 'small']]) {
-    for (const colorScheme of ['light', 'dark']) {
-      await check(`chat: ${shape}, ${colorScheme}, without a horizontal scroll bar`, async () => {
-        await tabs.ada.setViewportSize({ width, height });
-        await tabs.ada.emulateMedia({ colorScheme });
-        await tabs.ada.screenshot({ path: join(screenshots, `chat-${shape}-${colorScheme}.png`) });
-        const [scroll, client] = await tabs.ada.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-        assert.ok(scroll <= client, `the page is ${scroll} wide on a screen of ${client}`);
-      });
-    }
+  await look(tabs.ada, 'chat-room');
+  for (const [width, height] of [[900, 700], [320, 568]]) {
+    await check(`chat: no horizontal scroll bar on a screen ${width} wide`, async () => {
+      await tabs.ada.setViewportSize({ width, height });
+      const [scroll, client] = await tabs.ada.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+      await tabs.ada.setViewportSize({ width: 1280, height: 800 });
+      assert.ok(scroll <= client, `the page is ${scroll} wide on a screen of ${client}`);
+    });
   }
   await check('chat: every text is there in English and in Chinese', async () => {
-    await tabs.ada.setViewportSize({ width: 1280, height: 800 });
     const english = await tabs.ada.evaluate(words);
     await tabs.ada.locator('#language').click();
     assert.equal(await tabs.ada.getAttribute('html', 'lang'), 'zh-CN');
-    await tabs.ada.screenshot({ path: join(screenshots, 'chat-chinese.png') });
     const chinese = await tabs.ada.evaluate(words);
     await tabs.ada.locator('#language').click();
     assert.ok(english.length > 10, `only ${english.length} texts were found`);
@@ -240,7 +231,7 @@ export async function chat({ browser, check, serve, stop, screenshots, patience 
     await tabs.bob.locator('#log .error', { hasText: '1006' }).waitFor();
     await say(tabs.bob, 'said without a connection');
     await tabs.bob.locator('#unsent li', { hasText: 'said without a connection' }).waitFor();
-    await tabs.bob.screenshot({ path: join(screenshots, 'chat-waiting.png') });
+    await look(tabs.bob, 'chat-waiting');
     server = await serve([], Number(new URL(server.page).port));
     for (const page of [tabs.ada, tabs.bob]) {
       await isOpen(page);

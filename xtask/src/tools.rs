@@ -25,6 +25,19 @@ pub(crate) fn debian(context: &Context, program: &str, package: &str) -> Result<
     }
 }
 
+/// Makes sure that Chinese text has a font: without one a browser draws boxes.
+pub(crate) fn chinese_font(context: &Context) -> Result<()> {
+    debian(context, "fc-list", "fontconfig")?;
+    let fonts = || run(context, PATIENCE, Command::new("fc-list").arg(":lang=zh"));
+    if fonts()?.1.trim().is_empty() {
+        apt(context, "fonts-wqy-zenhei")?;
+    }
+    if fonts()?.1.trim().is_empty() {
+        bail!("fonts-wqy-zenhei was installed, but no font has Chinese characters")
+    }
+    Ok(())
+}
+
 fn apt(context: &Context, package: &str) -> Result<()> {
     if !exists("apt-get") {
         bail!("{package} is missing and this is no Debian: install it by hand");

@@ -1,0 +1,32 @@
+// Lighthouse on the pages that a person opens first: accessibility and best practices are 100. Its timings are not asked for.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+
+import lighthouse from 'lighthouse';
+
+import { check, launch } from './support.mjs';
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+export async function grades(pages) {
+  const port = await freePort();
+  const browser = await launch({ args: [`--remote-debugging-port=${port}`] });
+  for (const [name, url] of Object.entries(pages)) {
+    await check(`${name}: Lighthouse gives 100 for accessibility and for best practices`, async () => {
+      const { lhr } = await lighthouse(url, { port, onlyCategories: ['accessibility', 'best-practices'], logLevel: 'error', formFactor: 'mobile' });
+      const grades = Object.values(lhr.categories).map(({ id, score }) => `${id} ${Math.round(score * 100)}`);
+      const bad = Object.values(lhr.audits).filter(({ score, scoreDisplayMode }) => score !== null && score < 1 && scoreDisplayMode !== 'informative')
+        .map(({ id, title, details }) => `${id}: ${title} ${JSON.stringify(details?.items ?? '').slice(0, 300)}`);
+      assert.deepEqual(grades, ['accessibility 100', 'best-practices 100'], bad.join('; '));
+    });
+  }
+  await browser.close();
+}
