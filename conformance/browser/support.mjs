@@ -4,6 +4,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createPort } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -89,6 +90,16 @@ export async function serve(options = [], port = 0) {
   return { ...server, page: server.said[1].slice('open '.length) };
 }
 
+// A port that nobody has, for what cannot say which one it has chosen.
+export async function freePort() {
+  const server = createPort().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 const run = promisify(execFile);
 export const command = async (...words) => (await run(binary, words, { timeout: patience })).stdout;
 
@@ -138,7 +149,7 @@ export async function realtime(more = {}) {
 export async function backend(files, answers = {}) {
   const kinds = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
   const policy = "default-src 'self'; connect-src 'self' ws://127.0.0.1:*; worker-src 'self'";
-  const site = { calls: [], events: [], files };
+  const site = { calls: [], events: [], files, policy };
   const body = async (request) => JSON.parse(Buffer.concat(await request.toArray()).toString());
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://127.0.0.1');
@@ -159,7 +170,7 @@ export async function backend(files, answers = {}) {
       response.writeHead(pathname === '/favicon.ico' ? 204 : 404).end();
       return;
     }
-    response.writeHead(200, { 'content-type': kinds[extname(pathname)] ?? kinds['.html'], 'content-security-policy': policy, 'cache-control': 'max-age=60' });
+    response.writeHead(200, { 'content-type': kinds[extname(pathname)] ?? kinds['.html'], 'content-security-policy': site.policy, 'cache-control': 'max-age=60' });
     response.end(file);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');

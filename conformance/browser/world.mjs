@@ -1,4 +1,6 @@
 // A server with tokens, a backend behind it, a site of another origin that uses the client, and what a test does with one client.
+import { randomBytes } from 'node:crypto';
+
 import { backend, open as openPage, read, realtime, until } from './support.mjs';
 
 export async function world(more = {}) {
@@ -25,12 +27,13 @@ export async function world(more = {}) {
     'test/fail': () => ({ error: { code: 1234, message: 'not today', temporary: true } }),
     'test/slow': () => gate,
   });
-  there.server = await realtime({
+  there.config = {
     ...more,
     server: { origins: [there.site.origin], reconnect_spread: '1s', ...more.server },
     'hooks.rpc': { url: `${there.site.origin}/rpc`, timeout: '30s' },
-    webhooks: { url: `${there.site.origin}/webhooks`, secret: 'k'.repeat(16) + 'webhook-secret!!', batch_delay: '5ms' },
-  });
+    webhooks: { url: `${there.site.origin}/webhooks`, secret: randomBytes(24).toString('hex'), batch_delay: '5ms' },
+  };
+  there.server = await realtime(there.config);
   there.page = async (browser, name, rest = {}) => {
     const page = await openPage(browser, null, { name, complaints, ...rest });
     await page.exposeFunction('giveToken', (name, asked) => there.tokens[name](asked));

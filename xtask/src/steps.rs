@@ -97,7 +97,7 @@ pub(crate) fn all() -> Vec<Step> {
         ),
         step(
             "browser",
-            "Chromium on the demo page, plain and over TLS",
+            "Chromium on every page, and the client in pages of others",
             browser::browser,
         ),
         step(
