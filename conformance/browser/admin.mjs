@@ -90,7 +90,7 @@ async function people(context) {
   const page = await there.page(browser, 'people');
   const enterAs = async (name, user, rooms, info = {}) => {
     const client = own(page, name);
-    client.token = await there.server.token(user, '--info', JSON.stringify({ name: info.name ?? user }));
+    client.token = there.server.token(user, 3_600, { info: { name: info.name ?? user } });
     await client.make(there.server.url, { token: client.token });
     await client.state('open');
     for (const room of rooms) await client.run(({ client }, room) => client.join(room), room);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 
 import { look } from './looks.mjs';
-import { check, open as openPage, patience, serve, stop } from './support.mjs';
+import { check, open as openPage, patience, serve, stop, until } from './support.mjs';
 
 const room = 'tea';
 
@@ -54,7 +54,7 @@ export async function chat(browser) {
     await page.locator('#welcome').waitFor();
     await look(page, 'chat-welcome');
     await page.locator('a[href="/"]').click();
-    await page.locator('#log[role=log]').waitFor();
+    await page.locator('#log').waitFor();
     await page.close();
     delete tabs.visitor;
   });
@@ -219,9 +219,8 @@ export async function chat(browser) {
     await page.locator('#reconnect').click();
     await isOpen(page);
     await route.close({ code: 3001, reason: 'shutdown' });
-    await page.locator('#state[data-state=waiting]').waitFor();
+    await until('it has connected again', () => handshakes === 3);
     await isOpen(page);
-    assert.equal(handshakes, 3);
     await context.close();
   });
   await check('chat: no complaint in the console', async () => assert.deepEqual(complaints, []));
@@ -231,7 +230,6 @@ export async function chat(browser) {
     await tabs.bob.locator('#log .error', { hasText: '1006' }).waitFor();
     await say(tabs.bob, 'said without a connection');
     await tabs.bob.locator('#unsent li', { hasText: 'said without a connection' }).waitFor();
-    await look(tabs.bob, 'chat-waiting');
     server = await serve([], Number(new URL(server.page).port));
     for (const page of [tabs.ada, tabs.bob]) {
       await isOpen(page);
@@ -254,6 +252,7 @@ export async function chat(browser) {
   await check('chat: whoever leaves while there is no connection does not come back', async () => {
     server.child.kill('SIGKILL');
     await tabs.bob.locator('#state[data-state=waiting], #state[data-state=connecting]').waitFor();
+    await look(tabs.bob, 'chat-waiting');
     await tabs.bob.locator('#leave').click();
     await tabs.bob.locator('#welcome').waitFor();
     server = await serve([], Number(new URL(server.page).port));

@@ -1,17 +1,14 @@
 // Many connections that do nothing, in a process of their own: `node crowd-of.mjs WEBSOCKET-URL SECRET COUNT`. Each is a user of its
 // own. Says `open COUNT` when all are open, and holds them until it is ended.
-import { createHmac } from 'node:crypto';
 import { connect } from 'node:net';
+
+import { jwt } from './support.mjs';
 
 const [url, secret, count] = process.argv.slice(2);
 const { hostname, port, host, pathname } = new URL(url);
-const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-
 function token(number) {
   const name = `user-${String(number).padStart(5, '0')}`;
-  const now = Math.floor(Date.now() / 1000);
-  const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ sub: name, iat: now, exp: now + 3600, jti: name, info: { name: `Person ${number}` } })}`;
-  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+  return jwt(secret, { sub: name, exp: Math.floor(Date.now() / 1_000) + 3_600, jti: name, info: { name: `Person ${number}` } });
 }
 
 function one(number) {

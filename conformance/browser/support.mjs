@@ -1,6 +1,7 @@
 // What the tests in Chromium share: checks that count, servers of the real command, a backend, pages that may not complain.
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
+import { createHmac, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -100,6 +101,13 @@ export async function freePort() {
   return port;
 }
 
+// A token that was signed by the backend, as docs/auth.md has it.
+export function jwt(secret, claims) {
+  const base64 = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const text = `${base64({ alg: 'HS256', typ: 'JWT' })}.${base64({ iat: Math.floor(Date.now() / 1_000), ...claims })}`;
+  return `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+}
+
 const run = promisify(execFile);
 export const command = async (...words) => (await run(binary, words, { timeout: patience })).stdout;
 
@@ -132,7 +140,9 @@ export async function realtime(more = {}) {
       await exit;
     },
     stop: () => stop(server.child),
-    token: async (user, ...words) => (await command('token', 'new', '--config', file, '--user', user, ...words)).trim(),
+    // Whole seconds: a token of `ttl` seconds lives up to one less.
+    token: (user, ttl = 3_600, claims = {}) => jwt(secret, { sub: user, jti: randomBytes(8).toString('hex'), exp: Math.floor(Date.now() / 1_000) + ttl, ...claims }),
+    tokenOfCommand: async (user) => (await command('token', 'new', '--config', file, '--user', user)).trim(),
     async api(call, body) {
       const response = await fetch(new URL(`/api/${call}`, server.url.replace(/^ws/, 'http')), {
         method: 'POST', headers: { 'content-type': 'application/json', 'x-api-key': key }, body: JSON.stringify(body),
