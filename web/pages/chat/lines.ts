@@ -1,6 +1,6 @@
 // What stands in the room that is shown: messages, comings and goings, and what went wrong. It lives in this page alone.
 
-import { $, Tail, make } from "../shared/dom";
+import { $, Tail, make, speech } from "../shared/dom";
 import type { Values } from "../shared/i18n";
 import type { Spoken } from "./events";
 import { type Room, chat, words } from "./page";
@@ -44,7 +44,7 @@ export function heard(room: Room, { from, client, text, at }: Spoken): void {
   const first = room.latest?.client !== client || at - room.latest.at > TOGETHER;
   const who = make("span", first ? "who" : "hidden");
   who.append(own ? words.put(make("b"), "yourself") : make("b", "", from), ` ${clock}`);
-  const parts = [who, make("span", "text", text)];
+  const parts = [who, speech(text)];
   if (!own && first) parts.unshift(face(from));
   const item = put(room, own ? "sent" : "received", parts, { client, at });
   if (first) item.classList.add("first");

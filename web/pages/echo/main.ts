@@ -4,7 +4,7 @@ import "./echo.css";
 
 import { showCode } from "../shared/code";
 import { copies } from "../shared/copy";
-import { $, Tail, make, socketAddress } from "../shared/dom";
+import { $, Tail, make, socketAddress, speech } from "../shared/dom";
 import { type Values, Words } from "../shared/i18n";
 import { linkToAdmin } from "../shared/pages";
 import { startTheme } from "../shared/theme";
@@ -76,7 +76,7 @@ function notice(kind: Kind, key: Key, values: Values = {}): void {
 
 function spoken(kind: Kind, text: string, details: (string | null)[]): void {
   const who = words.put(make("span", "hidden"), kind === "sent" ? "you" : "server");
-  line(kind, [who, make("span", "text", text), make("span", "meta", details.filter(Boolean).join(" · "))]);
+  line(kind, [who, speech(text), make("span", "meta", details.filter(Boolean).join(" · "))]);
 }
 
 function show(name: "connecting" | "open" | "closed"): void {

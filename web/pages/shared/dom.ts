@@ -15,6 +15,13 @@ export function make<Tag extends keyof HTMLElementTagNameMap>(tag: Tag, name = "
   return element;
 }
 
+/** What somebody has said. Where it may have to be scrolled it can be reached with the keyboard. */
+export function speech(text: string): HTMLElement {
+  const element = make("span", "text", text);
+  if (text.length > 140 || text.split("\n").length > 8) element.tabIndex = 0;
+  return element;
+}
+
 /** What the browser keeps for this origin. One that keeps nothing is no error. */
 export const kept = {
   get(name: string): string | null {
