@@ -29,6 +29,7 @@ use crate::{
     registry::{Connection, Manner, Registry, lock},
     revocation::Revocation,
     target::Target,
+    trace::Recorder,
     wire::Wire,
 };
 
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     /// Conversations that have ended and whose events are still being handled.
     pub(crate) unfinished: Arc<Semaphore>,
     pub(crate) draining: AtomicBool,
+    pub(crate) recorder: Recorder,
     shedding: std::sync::Mutex<()>,
     /// The other nodes, where there can be any.
     pub(crate) link: Option<Arc<Link>>,
@@ -326,6 +328,7 @@ impl Hub {
                 config.max_handlers.min(Semaphore::MAX_PERMITS),
             )),
             draining: AtomicBool::new(false),
+            recorder: Recorder::default(),
             shedding: std::sync::Mutex::default(),
             max_handlers: config.max_handlers,
             config: RwLock::new(Arc::new(config)),
@@ -671,13 +674,7 @@ impl Client {
     }
 
     pub(crate) fn subject(&self) -> Subject {
-        let identity = self.connection.identity();
-        Subject::new(
-            self.connection.id,
-            &identity,
-            self.connection.address,
-            self.connection.connected_at,
-        )
+        Subject::new(&self.connection)
     }
 }
 

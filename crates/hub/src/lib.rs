@@ -21,7 +21,7 @@
 //! - [`hub::Hub::on`] handles events; its arguments are [extracted](router::Extract).
 //! - [`session::Hello`] is what is known about a client when it comes; [`hub::Hub::accept`] serves it.
 //! - [`config::HubConfig`] has every bound and policy, with its default.
-//! - [`occurrence::Occurrence`] is what happens; [`presence`] lists who is here and counts.
+//! - [`occurrence::Occurrence`] is what happens; [`presence`] lists who is here and counts; [`trace`] records frames.
 //! - [`wire`] and [`code`] are the protocol, specified in `docs/protocol.md`.
 //! - [`broker::Broker`] makes many hubs one.
 //!
@@ -51,11 +51,13 @@ pub mod revocation;
 pub mod router;
 pub mod session;
 pub mod target;
+pub mod trace;
 pub mod wire;
 
 mod desk;
 mod outbox;
 mod registry;
+mod traced;
 
 /// The pages whose examples are tests.
 #[cfg(doctest)]

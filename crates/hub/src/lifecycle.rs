@@ -148,6 +148,7 @@ impl Hub {
     pub(crate) fn detach(&self, client: &Client, cause: &Cause) -> bool {
         let inner = &*self.0;
         let identity = client.connection.identity();
+        let mut tags = client.tags();
         let removed = inner.registry.remove(
             &client.connection,
             |group, _, last| self.note_left(client, group, last),
@@ -166,7 +167,11 @@ impl Hub {
         let mut outbox = client.connection.outbox();
         outbox.discard();
         outbox.close(close::CONNECTION_CLOSED);
+        let is_traced = outbox.is_traced;
         drop(outbox);
+        if is_traced {
+            inner.recorder.end(client.id());
+        }
         let mut ended = inner
             .counters
             .ended
@@ -175,8 +180,11 @@ impl Hub {
         *ended.entry(cause.code).or_default() += 1;
         drop(ended);
         drop(identity);
+        tags.sort_unstable();
+        let mut subject = client.subject();
+        subject.tags = tags;
         inner.observers.note(Occurrence::Disconnected {
-            subject: client.subject(),
+            subject,
             cause: cause.clone(),
         });
         inner.observers.tell();

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, RwLock, TryLockError},
+    sync::{Arc, Mutex, PoisonError, RwLock, TryLockError, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
@@ -12,7 +12,12 @@ use antiphon::Violation;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::{id::ConnectionId, identity::Identity, registry::lock};
+use crate::{
+    id::ConnectionId,
+    json::Json,
+    registry::{Connection, lock},
+    wire::Wire,
+};
 
 /// Something that has happened.
 #[derive(Clone, Debug, Serialize)]
@@ -92,23 +97,39 @@ pub struct Subject {
     /// When it connected.
     #[serde(skip)]
     pub connected_at: SystemTime,
+    /// What it shows of itself.
+    #[serde(skip)]
+    pub info: Option<Json>,
+    /// What it says that it is.
+    #[serde(skip)]
+    pub user_agent: Option<Arc<str>>,
+    /// The wire that it speaks.
+    #[serde(skip)]
+    pub wire: Wire,
+    /// When its latest message came, in Unix milliseconds.
+    #[serde(skip)]
+    pub last_active: u64,
+    /// Of a connection that is gone: the tags that it had, in the order of their names. Otherwise none are told.
+    #[serde(skip)]
+    pub tags: Vec<Arc<str>>,
 }
 
 impl Subject {
-    pub(crate) fn new(
-        connection: ConnectionId,
-        identity: &Identity,
-        address: Option<IpAddr>,
-        connected_at: SystemTime,
-    ) -> Self {
+    pub(crate) fn new(connection: &Connection) -> Self {
+        let identity = connection.identity();
         Self {
-            connection,
+            connection: connection.id,
             user: identity.user.clone(),
             session: identity.session.clone(),
             app: identity.app.clone(),
             platform: identity.platform.clone(),
-            address,
-            connected_at,
+            address: connection.address,
+            connected_at: connection.connected_at,
+            info: identity.info.clone(),
+            user_agent: connection.user_agent.clone(),
+            wire: connection.wire,
+            last_active: connection.last_active.load(Relaxed),
+            tags: Vec::new(),
         }
     }
 }

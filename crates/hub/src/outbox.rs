@@ -274,6 +274,8 @@ pub(crate) struct Outbox {
     waker: Option<Waker>,
     /// The session waits for its socket to take more: another frame is no reason to wake it.
     is_blocked: bool,
+    /// The session records its frames.
+    pub(crate) is_traced: bool,
 }
 
 /// What has been lost since the client was last told.

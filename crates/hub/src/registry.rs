@@ -153,6 +153,11 @@ impl Connection {
         self.outbox().closing().is_some()
     }
 
+    /// Its session is told whether to record frames.
+    pub(crate) fn set_traced(&self, is_traced: bool) {
+        self.outbox().is_traced = is_traced;
+    }
+
     pub(crate) fn wake(&self) {
         let waker = self.outbox().take_waker();
         if let Some(waker) = waker {

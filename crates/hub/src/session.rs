@@ -5,6 +5,7 @@ mod built_in;
 mod conversation;
 mod guard;
 mod login;
+mod recorded;
 mod words;
 
 use std::{

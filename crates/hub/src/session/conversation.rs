@@ -15,6 +15,7 @@ use super::{
     bucket::Bucket,
     built_in::{built_in, dispatch},
     guard::{Panicked, guarded},
+    recorded,
     words::end,
 };
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     outbox::{Frame, Offered},
     refusal::Refusal,
     registry::unix_millis,
+    trace::Way,
     wire::{BadInput, Fault, HEARTBEAT, Incoming, Wire},
 };
 
@@ -58,6 +60,8 @@ pub(super) struct Session {
     refused: u32,
     /// Nothing can be written any more.
     is_broken: bool,
+    /// Frames are recorded. As of the beginning of this turn.
+    is_traced: bool,
     timer: Option<Pin<Box<Sleep>>>,
     expires: Option<(SystemTime, Instant)>,
     /// When something was last written.
@@ -100,6 +104,7 @@ impl Session {
             bucket: Bucket::new(config.message_rate, config.message_burst),
             refused: 0,
             is_broken: false,
+            is_traced: false,
             timer: None,
             expires: None,
             written: Instant::now(),
@@ -112,6 +117,7 @@ impl Session {
             let closing = {
                 let mut outbox = self.client.connection.outbox();
                 outbox.set_waker(cx.waker());
+                self.is_traced = outbox.is_traced;
                 outbox.closing().cloned()
             };
             if let Some(reason) = closing {
@@ -168,6 +174,9 @@ impl Session {
             }
             messages += 1;
             bytes += prepared.message().len() as u64;
+            if self.is_traced {
+                recorded::message(&self.client, Way::Out, prepared.message());
+            }
             self.held.0 = None;
         }
         if messages > 0 {
@@ -210,6 +219,9 @@ impl Session {
             .connection
             .last_active
             .store(unix_millis(SystemTime::now()), Relaxed);
+        if self.is_traced {
+            recorded::message(&self.client, Way::In, message);
+        }
         let text = message.as_bytes();
         if self.wire == Wire::V1 {
             self.incoming(self.wire.parse(text));
@@ -407,9 +419,10 @@ impl Session {
                 unfinished.await;
             });
         }
-        match ended {
+        let cause = match ended {
             End::Closing(reason) => {
                 let delay = client.hub().spread(&reason);
+                recorded::goodbye(&client, &reason, delay);
                 end(client.wire(), &socket, &reason, delay).await
             }
             End::Closed => match socket.close_frame() {
@@ -435,7 +448,9 @@ impl Session {
                 }
                 _ => Cause::new(Side::Network, CloseCode::ABNORMAL.get(), error.to_string()),
             },
-        }
+        };
+        recorded::end(&client, &cause);
+        cause
     }
 
     /// What is left: the socket, and the events that were received and not handled.

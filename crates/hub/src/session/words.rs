@@ -141,19 +141,17 @@ struct Limits {
     burst: u32,
 }
 
-/// Tells the client why it is closed, and closes.
-pub(super) async fn end(
-    wire: Wire,
-    socket: &WebSocket,
-    reason: &CloseReason,
-    delay: Duration,
-) -> Cause {
+/// What a client is told before the Close; nothing where its wire has no word for the reason.
+pub(super) fn goodbye(wire: Wire, reason: &CloseReason, delay: Duration) -> Option<String> {
     let is_kick = [
         close::FORCE_NO_RECONNECT,
         close::REVOKED,
         close::LOGGED_IN_ELSEWHERE,
     ]
     .contains(reason);
+    if wire == Wire::V1 && !is_kick {
+        return None;
+    }
     let data = Json::of(&Goodbye {
         code: reason.code,
         reason: &reason.reason,
@@ -166,9 +164,19 @@ pub(super) async fn end(
         Wire::V2 => Envelope::push(event::DISCONNECT, data.as_ref()),
     };
     envelope.timestamp = unix_seconds();
-    if wire == Wire::V2 || is_kick {
+    Some(wire.encode(&envelope))
+}
+
+/// Tells the client why it is closed, and closes.
+pub(super) async fn end(
+    wire: Wire,
+    socket: &WebSocket,
+    reason: &CloseReason,
+    delay: Duration,
+) -> Cause {
+    if let Some(goodbye) = goodbye(wire, reason, delay) {
         // A peer that does not read is not worth the wait.
-        let _ = socket.try_send(wire.encode(&envelope));
+        let _ = socket.try_send(goodbye);
     }
     let sendable = CloseCode::new(reason.code).is_sendable();
     let code = if sendable {
