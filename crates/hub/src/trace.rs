@@ -262,15 +262,13 @@ fn holds(bytes: &[u8], name: &[u8]) -> bool {
 
 /// As much of a payload as is kept, as text, and whether there is more.
 fn shown(bytes: &[u8]) -> (String, bool) {
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(_) => {
-            let most = MAX_TEXT / 2;
-            let digits = bytes.iter().take(most).map(|byte| format!("{byte:02x}"));
-            return (digits.collect(), bytes.len() > most);
-        }
+    let Ok(text) = str::from_utf8(bytes) else {
+        let most = MAX_TEXT / 2;
+        let digits = bytes.iter().take(most).map(|byte| format!("{byte:02x}"));
+        return (digits.collect(), bytes.len() > most);
     };
-    let end = text.floor_char_boundary(MAX_TEXT.min(text.len()));
+    let mut ends = (0..=MAX_TEXT.min(text.len())).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     (text[..end].to_owned(), end < text.len())
 }
 

@@ -3,6 +3,7 @@
 // The comments on options are what `--help` prints: plain text for a terminal, not links for a page.
 #![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 
+mod admin;
 mod api;
 mod auth;
 mod bench;
@@ -15,6 +16,7 @@ mod echo;
 mod failure;
 mod health;
 mod hooks;
+mod host;
 mod lines;
 mod listen;
 mod log;

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use self::{
     closes::Closes,
-    snapshot::{AuthStats, Snapshot},
+    snapshot::{AdminStats, AuthStats, Snapshot},
     usage::Usage,
 };
 use crate::{
@@ -73,6 +73,7 @@ struct Sources {
     auth: Slot<AuthStats>,
     api: Slot<ApiStats>,
     traces: Slot<Traces>,
+    admin: Slot<AdminStats>,
 }
 
 impl Metrics {
@@ -97,6 +98,7 @@ impl Metrics {
             auth: OnceLock::new(),
             api: OnceLock::new(),
             traces: OnceLock::new(),
+            admin: OnceLock::new(),
         });
         let source = sources.clone();
         Self(Arc::new(Inner {
@@ -154,6 +156,11 @@ impl Metrics {
     /// Also counts what becomes of spans.
     pub(crate) fn traces(&self, stats: impl Fn() -> Traces + Send + Sync + 'static) {
         let _ = self.0.sources.traces.set(Box::new(stats));
+    }
+
+    /// Also counts what the admin page sees.
+    pub(crate) fn admin(&self, stats: impl Fn() -> AdminStats + Send + Sync + 'static) {
+        let _ = self.0.sources.admin.set(Box::new(stats));
     }
 
     /// What readers have to send; `None`: nothing. A reload may call it again.
@@ -231,6 +238,7 @@ impl Sources {
             api: ask(&self.api),
             auth: ask(&self.auth),
             traces: ask(&self.traces),
+            admin: ask(&self.admin),
             log_lines: log::left_out(),
             usage: Usage::now(),
         }

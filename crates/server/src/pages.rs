@@ -77,10 +77,6 @@ pub(crate) fn chat() -> Router {
 }
 
 /// The admin page at `/`: of a server of its own.
-#[allow(
-    dead_code,
-    reason = "the tests serve it; the admin server comes with its own address"
-)]
 pub(crate) fn admin() -> Router {
     at("/", ADMIN.html.to_owned(), &ADMIN)
         .merge(icon())

@@ -8,11 +8,14 @@ mod wiring;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use antiphon::{Config as SocketConfig, DeflateConfig, Origins, Running, Server, peer::Network};
+use antiphon::{
+    Config as SocketConfig, DeflateConfig, Origins, Running, Server, ServerTls, peer::Network,
+};
 use axum::{Router, routing::any};
 
 use self::site::Site;
 use crate::{
+    admin::{self, pulse, requests, state::Admin},
     api,
     cli::server::ServeArgs,
     config::{
@@ -47,7 +50,7 @@ pub(crate) fn run(
     guard: impl FnOnce(Router) -> Router,
 ) -> Result<(), Failure> {
     let sources = sources(args, purpose);
-    let loaded = load::load(&sources).map_err(|problems| refused(&problems))?;
+    let (sources, loaded) = load_all(sources, args, purpose)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -113,6 +116,35 @@ fn sources(args: &ServeArgs, purpose: Use) -> Sources {
     sources
 }
 
+/// Reads the configuration. A demo without a word about the admin page has one, on this machine alone, with a token that
+/// nobody has seen before.
+fn load_all(
+    mut sources: Sources,
+    args: &ServeArgs,
+    purpose: Use,
+) -> Result<(Sources, Loaded), Failure> {
+    let load = |sources: &Sources| load::load(sources).map_err(|problems| refused(&problems));
+    let loaded = load(&sources)?;
+    let admin = &loaded.config.admin;
+    if purpose != Use::Demo || args.no_admin || admin.token.is_some() {
+        return Ok((sources, loaded));
+    }
+    if admin.listen.is_none() {
+        let port = loaded.config.server.listen.rsplit_once(':');
+        let port = port.and_then(|(_, port)| port.parse::<u16>().ok());
+        // A port that the system picks has no neighbour that is known.
+        let port = port
+            .filter(|port| *port > 0)
+            .and_then(|port| port.checked_add(1));
+        let listen = format!("127.0.0.1:{}", port.unwrap_or(0));
+        sources.flag("admin.listen", "--dev", &listen);
+    }
+    let token = format!("{:032x}", rand::random::<u128>());
+    sources.flag("admin.token", "--dev", &token);
+    let loaded = load(&sources)?;
+    Ok((sources, loaded))
+}
+
 async fn serve(
     sources: Sources,
     loaded: Loaded,
@@ -128,7 +160,12 @@ async fn serve(
     site.started(&running);
     let (mut stop, mut hangup) = (Stop::new(), Hangup::new());
     announce(&config, &running, purpose);
-    let beside = beside(&site, &config).await?;
+    let mut beside = beside(&site, &config).await?;
+    if let Some(admin) = &site.admin {
+        let page = start_admin(&config, admin, purpose).await?;
+        announce_admin(&config, &page, purpose);
+        beside.push(page);
+    }
     let chores = tokio::spawn(site.clone().chores());
     tokio::select! {
         ended = running.wait() => return ended.map_err(Failure::from),
@@ -238,6 +275,73 @@ async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
     Ok(running)
 }
 
+/// Where the admin page listens, where nothing else is said.
+const ADMIN: &str = "127.0.0.1:8190";
+
+/// The server of the admin page.
+async fn start_admin(config: &Config, admin: &Admin, purpose: Use) -> Result<Running, Failure> {
+    requests::install(admin);
+    pulse::start(admin);
+    let listen = config.admin.listen.as_deref().unwrap_or(ADMIN);
+    let started = admin_server(config, admin, listen)?.start().await;
+    let started = match started {
+        // The demo takes the port beside its own, where that is free.
+        Err(_) if purpose == Use::Demo && listen != ANY_PORT => {
+            admin_server(config, admin, ANY_PORT)?.start().await
+        }
+        started => started,
+    };
+    started.map_err(|error| unusable(&error))
+}
+
+/// A free port of this machine.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+fn admin_server(config: &Config, admin: &Admin, listen: &str) -> Result<Server, Failure> {
+    let origins = Origins::same_origin()
+        .also(config.admin.origins.iter().map(String::as_str))
+        .map_err(|error| Failure::caused(Exit::Failure, &error, "see admin.origins"))?;
+    let mut socket = SocketConfig::default();
+    socket.max_message_size = ADMIN_MESSAGE;
+    let mut server = Server::new()
+        .bind(listen)
+        .router(admin::door::routes(admin))
+        .config(socket)
+        .origins(origins)
+        .trusted_proxies(proxies(config))
+        .max_connections(ADMIN_CONNECTIONS)
+        .drain_timeout(LAST_WAIT);
+    if config.admin.tls
+        && let Some(certificate) = certificate(config)?
+    {
+        server = server.tls(certificate);
+    }
+    Ok(server)
+}
+
+/// Longest message of the admin page: what is sent to clients may be long.
+const ADMIN_MESSAGE: usize = 1024 * 1024;
+
+/// Most connections of the admin page's listener.
+const ADMIN_CONNECTIONS: usize = 128;
+
+fn announce_admin(config: &Config, page: &Running, purpose: Use) {
+    let secure = if config.admin.tls { "s" } else { "" };
+    for address in page.local_addrs() {
+        let address = for_browsers(*address);
+        match (purpose, &config.admin.token) {
+            // On this machine alone, and anew at each start.
+            (Use::Demo, Some(token)) => {
+                say(&format!(
+                    "Admin: http{secure}://{address}/#token={}",
+                    token.expose()
+                ));
+            }
+            _ => say(&format!("admin on http{secure}://{address}/")),
+        }
+    }
+}
+
 fn proxies(config: &Config) -> Vec<Network> {
     let networks = config.server.trusted_proxies.iter();
     networks
@@ -283,15 +387,18 @@ async fn start(config: &Config, routes: Router) -> Result<Running, Failure> {
     if let Some(root) = &settings.static_root {
         server = server.static_root(root);
     }
-    let certificate = tls::certificate(
-        config.tls.cert.as_deref().map(Path::new),
-        config.tls.key.as_deref().map(Path::new),
-        config.tls.self_signed,
-    )?;
-    if let Some(certificate) = certificate {
+    if let Some(certificate) = certificate(config)? {
         server = server.tls(certificate);
     }
     server.start().await.map_err(|error| unusable(&error))
+}
+
+fn certificate(config: &Config) -> Result<Option<ServerTls>, Failure> {
+    tls::certificate(
+        config.tls.cert.as_deref().map(Path::new),
+        config.tls.key.as_deref().map(Path::new),
+        config.tls.self_signed,
+    )
 }
 
 /// Wait for what is still open when every client has been told to go.

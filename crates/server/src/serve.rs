@@ -1,6 +1,6 @@
 //! `antiphon serve`: a page at `/`, and at `/ws` an echo, a program or a file; beside the echo a chat on the hub.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use antiphon::Upgrade;
 use axum::{
@@ -10,14 +10,14 @@ use axum::{
     response::IntoResponse as _,
     routing::{any, get},
 };
-use http::{StatusCode, Uri, header, uri::Authority};
+use http::{StatusCode, Uri};
 
 use crate::{
     cli::server::ServeArgs,
     command::{Commands, Visitor},
     echo,
     failure::Failure,
-    listen,
+    host, listen,
     pages::{self, Page},
     realtime::{self, Use},
     watch::{self, Watched},
@@ -90,12 +90,13 @@ fn guard(args: &ServeArgs, routes: Router) -> Router {
         .listen
         .origins
         .iter()
-        .filter_map(|origin| host_of(origin))
+        .filter_map(|origin| host::of_origin(origin))
         .collect();
     routes.layer(middleware::from_fn(move |request: Request, next: Next| {
         let named = named.clone();
         async move {
-            if host(&request).is_some_and(|host| is_local(&host) || named.contains(&host)) {
+            let host = host::of_request(&request);
+            if host.is_some_and(|host| host::is_local(&host) || named.contains(&host)) {
                 return next.run(request).await;
             }
             let mut response = pages::answer(
@@ -106,53 +107,4 @@ fn guard(args: &ServeArgs, routes: Router) -> Router {
             response.into_response()
         }
     }))
-}
-
-fn host(request: &Request) -> Option<String> {
-    let authority = match request.headers().get(header::HOST) {
-        Some(host) => host.to_str().ok()?.parse::<Authority>().ok()?,
-        None => request.uri().authority()?.clone(),
-    };
-    Some(authority.host().to_ascii_lowercase())
-}
-
-fn host_of(origin: &str) -> Option<String> {
-    Some(origin.parse::<Uri>().ok()?.host()?.to_ascii_lowercase())
-}
-
-/// Names that no web site can have.
-fn is_local(host: &str) -> bool {
-    let literal = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || literal
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_local() {
-        for (host, local) in [
-            ("localhost", true),
-            ("app.localhost", true),
-            ("127.0.0.1", true),
-            ("127.9.9.9", true),
-            ("[::1]", true),
-            ("evil.example", false),
-            ("localhost.evil.example", false),
-            ("127.0.0.1.evil.example", false),
-            ("10.0.0.1", false),
-            ("", false),
-        ] {
-            assert_eq!(is_local(host), local, "{host}");
-        }
-        assert_eq!(
-            host_of("https://App.example:8443").as_deref(),
-            Some("app.example")
-        );
-    }
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod realtime {
+    mod admin;
     mod backend;
     mod demo;
     mod door;

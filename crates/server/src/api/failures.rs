@@ -29,6 +29,19 @@ struct Count {
 }
 
 impl Failures {
+    /// How long an address is to wait, where it has shown as many wrong keys as it may.
+    pub(crate) fn wait(&self, address: Option<IpAddr>) -> Option<Duration> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = address.map(network);
+        // An address that is not counted by itself shares the count of those beyond the bound.
+        let is_full = counts.len() >= MAX_ADDRESSES;
+        let count = counts
+            .get(&place)
+            .or_else(|| counts.get(&None).filter(|_| is_full))?;
+        let since = count.since.elapsed();
+        (count.failures >= MAX_FAILURES && since < WINDOW).then(|| WINDOW - since)
+    }
+
     /// Counts one more failure; how long the address is to wait where there were too many.
     pub(crate) fn record(&self, address: Option<IpAddr>) -> Option<Duration> {
         let now = Instant::now();

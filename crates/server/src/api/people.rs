@@ -285,6 +285,13 @@ pub(crate) struct Disconnect {
     disconnect: Option<Farewell>,
 }
 
+impl Closed {
+    /// How many they are.
+    pub(crate) fn count(&self) -> u64 {
+        self.closed
+    }
+}
+
 impl Call for Disconnect {
     const NAME: &'static str = "disconnect";
     const SCOPE: Scope = Scope::Disconnect;

@@ -181,7 +181,12 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    fn target(self) -> Result<Target, CallError> {
+    /// Whom it names.
+    ///
+    /// # Errors
+    ///
+    /// Not exactly one.
+    pub(crate) fn target(self) -> Result<Target, CallError> {
         match (self.all, self.user, self.connection, self.tag) {
             (Some(true), None, None, None) => Ok(Target::All),
             (None, Some(user), None, None) if !user.is_empty() => Ok(Target::User(user.into())),
@@ -342,7 +347,7 @@ async fn deliver(
 }
 
 /// Names that begin with `$` are the protocol's.
-fn event_name(event: &str, longest: usize) -> Result<(), CallError> {
+pub(crate) fn event_name(event: &str, longest: usize) -> Result<(), CallError> {
     named("event", event, longest)?;
     if event.starts_with('$') {
         return Err(CallError::field("event", "names with $ are the protocol's"));

@@ -146,9 +146,13 @@ pub(crate) struct EchoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = SERVE_EXAMPLES, group(ArgGroup::new("what").args(["dev", "command", "watch"])))]
 pub(crate) struct ServeArgs {
-    /// Serve a demo without any configuration: an echo at /, a chat at /chat, the hub at /socket
+    /// Serve a demo without any configuration: an echo at /, a chat at /chat, the hub at /socket,
+    /// and the admin page on the next port
     #[arg(long)]
     pub(crate) dev: bool,
+    /// With --dev: no admin page
+    #[arg(long, requires = "dev")]
+    pub(crate) no_admin: bool,
     /// Run this program for each connection: messages are its lines
     #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) command: Vec<OsString>,

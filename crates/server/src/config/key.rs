@@ -31,7 +31,6 @@ impl Key {
     }
 
     /// What it is for, in one line.
-    #[cfg(test)]
     pub(crate) fn line(&self) -> String {
         self.about.split_whitespace().collect::<Vec<_>>().join(" ")
     }

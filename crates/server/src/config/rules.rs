@@ -342,13 +342,19 @@ impl Rules<'_> {
                 hint,
             );
         }
-        if config.admin.listen.is_some() {
-            let hint =
-                "leave it out until a version has the page; the HTTP API does what it will do";
+        let admin = &config.admin;
+        if admin.tls && config.tls.cert.is_none() && !config.tls.self_signed {
+            let hint = "set tls.cert and tls.key, or leave it out";
+            self.problem("admin.tls", "needs the certificate of [tls]", hint);
+        }
+        if let Some(listen) = &admin.listen
+            && !admin.tls
+            && !is_loopback(listen)
+        {
             self.warn(
                 "admin.listen",
-                "has no effect: this version has no admin page",
-                hint,
+                format!("is {listen}, which other machines can reach, and speaks no TLS"),
+                "listen on 127.0.0.1 behind a proxy that does, or set admin.tls",
             );
         }
         let open = |token: &Option<Secret>| token.is_none();

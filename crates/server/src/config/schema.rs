@@ -475,14 +475,24 @@ pub(crate) const SCOPES: &[&str] = &[
 ];
 
 section! {
-    /// The admin page, which this version does not have: the keys are checked, and nothing listens.
+    /// The admin page. It is off until there is a token.
     Admin at "admin" {
-        /// Address of its own to listen on, such as "127.0.0.1:8190".
+        /// Address of its own to listen on; without it "127.0.0.1:8190".
         listen: Option<String> = None, Kind::Listen, "";
         /// What opens it: at least 16 characters, better 32 random ones.
         token: Option<Secret> = None, Kind::Secret, "", live;
         /// File with the token.
         token_file: Option<String> = None, Kind::SecretFile, "", live;
+        /// Origins of the page behind a proxy, such as "https://admin.example": their hosts are answered, too.
+        origins: Vec<String> = vec![], Kind::List(Item::Origin), "[]";
+        /// Use the certificate of [tls] here, too.
+        tls: bool = false, Kind::Switch, "false";
+        /// How long a login lasts at most.
+        #[serde(with = "crate::setting::time")]
+        session_ttl: Duration = Duration::from_secs(12 * 3600), Kind::Time(Zero::Refused), "\"12h\"";
+        /// How long it lasts while nobody does anything.
+        #[serde(with = "crate::setting::time")]
+        session_idle: Duration = Duration::from_secs(3600), Kind::Time(Zero::Refused), "\"1h\"";
     }
 }
 

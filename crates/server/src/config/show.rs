@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::config::{
@@ -99,6 +100,64 @@ pub(crate) fn json(said: &BTreeMap<String, Leaf>) -> Value {
         values.insert(path.into(), list.into());
     }
     json!({ "values": values, "sources": sources })
+}
+
+/// A key as the admin page lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Row {
+    /// Its path.
+    pub(crate) key: String,
+    /// Its value as TOML writes it; `None` where it is not set and has no default.
+    pub(crate) value: Option<String>,
+    /// Where it was set; `None` for a default.
+    pub(crate) source: Option<String>,
+    /// The value is not shown.
+    pub(crate) secret: bool,
+    /// What it is for.
+    pub(crate) about: String,
+}
+
+/// As rows: every key, and each table of a list.
+pub(crate) fn rows(said: &BTreeMap<String, Leaf>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for section in SECTIONS {
+        if let Some(path) = section.path.strip_suffix("[]") {
+            let leaf = said.get(path);
+            let items = leaf.and_then(|leaf| leaf.value.as_array());
+            for (index, item) in items.into_iter().flatten().enumerate() {
+                let item = hidden_table(path, item);
+                for (name, value) in item.as_object().into_iter().flatten() {
+                    let key = table::key(&format!("{path}[].{name}"));
+                    rows.push(Row {
+                        key: format!("{path}[{index}].{name}"),
+                        value: Some(written(value)),
+                        source: leaf.map(|leaf| leaf.place.to_string()),
+                        secret: key.is_none_or(|key| key.kind.is_secret()),
+                        about: key.map(|key| key.line()).unwrap_or_default(),
+                    });
+                }
+            }
+            continue;
+        }
+        for key in section.keys {
+            if matches!(key.kind, Kind::Table | Kind::Tables) {
+                continue;
+            }
+            let leaf = said.get(key.path);
+            let default = Some(key.default).filter(|default| !default.is_empty());
+            rows.push(Row {
+                key: key.path.to_owned(),
+                value: match leaf {
+                    Some(leaf) => Some(written(&hidden(key.kind, &leaf.value))),
+                    None => default.map(str::to_owned),
+                },
+                source: leaf.map(|leaf| leaf.place.to_string()),
+                secret: key.kind.is_secret(),
+                about: key.line(),
+            });
+        }
+    }
+    rows
 }
 
 fn hidden_table(path: &str, item: &Value) -> Value {

@@ -34,6 +34,7 @@ pub(crate) struct Snapshot {
     pub(super) auth: Option<AuthStats>,
     pub(super) api: Option<ApiStats>,
     pub(super) traces: Option<Traces>,
+    pub(super) admin: Option<AdminStats>,
     pub(super) log_lines: u64,
     pub(super) usage: Usage,
 }
@@ -51,6 +52,25 @@ pub(crate) struct AuthStats {
     pub(crate) tickets: usize,
     /// Tickets that found no place.
     pub(crate) tickets_refused: u64,
+}
+
+/// What the admin page has seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AdminStats {
+    /// Sessions that are open.
+    pub(crate) sessions: usize,
+    /// Sessions that had to go for a newer one.
+    pub(crate) evicted: u64,
+    /// Logins with a wrong token.
+    pub(crate) failed: u64,
+    /// Logins that came too often to be looked at.
+    pub(crate) throttled: u64,
+    /// Sockets of the page beyond the bound.
+    pub(crate) refused_sockets: u64,
+    /// Connections whose frames are recorded.
+    pub(crate) traced: usize,
+    /// Connections that were not recorded because others are.
+    pub(crate) too_many_traces: u64,
 }
 
 impl From<&auth::State> for AuthStats {

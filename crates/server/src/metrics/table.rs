@@ -234,6 +234,9 @@ pub(super) const METRICS: &[Metric] = metrics! {
         |s| whole(s.api?.repeated);
     Counter "antiphon_trace_spans_sent" "Spans that the collector of traces has taken" |s| whole(s.traces?.sent);
     Counter "antiphon_trace_spans_failed" "Spans that it has not taken" |s| whole(s.traces?.failed);
+    Gauge "antiphon_admin_sessions" "Sessions of the admin page" |s| whole(s.admin?.sessions);
+    Counter "antiphon_admin_logins_failed" "Logins to the admin page with a wrong token" |s| whole(s.admin?.failed);
+    Gauge "antiphon_traced_connections" "Connections whose frames are recorded for the admin page" |s| whole(s.admin?.traced);
     Gauge "antiphon_outgoing_waiting" "Requests that wait for their turn now" |s| whole(s.outgoing?.waiting);
 
     // Bounds.
@@ -337,6 +340,11 @@ pub(super) const LIMITS: &[Limit] = limits! {
     "api_body" ["api.max_body"] "the request is answered with 413" |s| Some(s.api?.too_large);
     "api_failures" [] "an address that showed ten wrong keys in a minute is answered with 429"
         |s| Some(s.api?.throttled);
+    "admin_logins" [] "beyond ten wrong tokens of an address in a minute, or a hundred in all, logins to the admin page are answered with 429"
+        |s| Some(s.admin?.throttled);
+    "admin_sessions" [] "the session of the admin page that was idle for longest ends" |s| Some(s.admin?.evicted);
+    "admin_sockets" [] "a socket of the admin page is closed with 1013" |s| Some(s.admin?.refused_sockets);
+    "admin_traces" [] "the connection is not traced: 106" |s| Some(s.admin?.too_many_traces);
     "trace_queue" ["traces.sample"] "the span is lost" |s| Some(s.traces?.dropped);
     "log_lines" ["logs.rate"] "the line is left out, and counted in the next one" |s| Some(s.log_lines);
     "revocations" ["auth.max_revocations"] "the revocation is refused" |s| Some(s.auth?.revocations_refused);

@@ -83,6 +83,7 @@ fn all(hub: &Hub) -> Metrics {
     metrics.auth(AuthStats::default);
     metrics.api(crate::api::state::ApiStats::default);
     metrics.traces(Traces::default);
+    metrics.admin(super::snapshot::AdminStats::default);
     metrics
 }
 

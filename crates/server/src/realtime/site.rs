@@ -10,6 +10,7 @@ use antiphon_hub::{code::close, hub::Hub};
 
 use super::Use;
 use crate::{
+    admin::state::Admin,
     api::state::ApiState,
     auth::{Authenticator, Defaults, State, fetch::HttpFetch, jwks::Fetch},
     config::{
@@ -40,6 +41,8 @@ pub(crate) struct Site {
     pub(crate) metrics: Metrics,
     pub(crate) health: Health,
     pub(crate) api: ApiState,
+    /// The admin page, where there is one.
+    pub(crate) admin: Option<Admin>,
     pub(crate) running: OnceLock<Arc<Running>>,
     loaded: Mutex<Arc<Loaded>>,
     auth: RwLock<Arc<Authenticator>>,
@@ -66,15 +69,21 @@ impl Site {
         let auth = authenticator(config, &state, &http)?;
         let traces = Traces::start(&config.traces, &http, &node)?;
         let hub = Hub::new(bounds);
+        let api = ApiState::new(
+            hub.clone(),
+            &config.api,
+            node.clone(),
+            state.revocations.clone(),
+        );
+        let admin = config.admin.token.is_some().then(|| {
+            let is_dev = purpose == Use::Demo;
+            Admin::new(&config.admin, api.clone(), sources.file.clone(), is_dev)
+        });
         Ok(Self {
             metrics: Metrics::new(&hub),
             health: Health::new(&hub),
-            api: ApiState::new(
-                hub.clone(),
-                &config.api,
-                node.clone(),
-                state.revocations.clone(),
-            ),
+            api,
+            admin,
             hub,
             purpose,
             hooks: Hooks::new(&config.hooks, &http).traced(traces.as_ref()),
@@ -124,6 +133,11 @@ impl Site {
             self.metrics.traces(move || traces.stats());
         }
         let site = Arc::downgrade(self);
+        if let Some(admin) = self.admin.clone() {
+            let of = site.clone();
+            admin.set_loaded(move || of.upgrade().map(|site| site.loaded()));
+            self.metrics.admin(move || admin.stats());
+        }
         let of = site.clone();
         self.metrics.hooks(move || {
             of.upgrade()
@@ -165,6 +179,9 @@ impl Site {
         }
         self.hub.reconfigure(bounds);
         self.api.reload(&config.api);
+        if let Some(admin) = &self.admin {
+            admin.set_token(config.admin.token.as_ref());
+        }
         if let Some(traces) = &self.traces {
             traces.set_sample(config.traces.sample);
         }

@@ -27,7 +27,7 @@ async fn no_secret_is_ever_written() {
          [hooks]\nsecret = \"{}\"\nforward_headers = [\"cookie\"]\n\
          connect.url = \"http://{at}/connect?key={CANARY}\"\nrpc.url = \"http://{at}/rpc?key={CANARY}\"\n\n\
          [webhooks]\nurl = \"http://{at}/events?key={CANARY}\"\nsecret = \"{}\"\nbatch_delay = \"10ms\"\n\n\
-         [admin]\ntoken = \"{}\"\n\n[logs]\nrate = 1000\n",
+         [admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"{}\"\n\n[logs]\nrate = 1000\n",
         secret("auth"),
         secret("previous"),
         secret("hooks"),

@@ -139,7 +139,7 @@ impl Site {
     }
 
     /// The next line of stdout, behind this beginning.
-    fn line(&self, beginning: &str) -> String {
+    pub(crate) fn line(&self, beginning: &str) -> String {
         let line = self.lines.recv_timeout(PATIENCE);
         let line = line.unwrap_or_else(|_| panic!("no {beginning:?}: {}", self.stderr.text()));
         line.strip_prefix(beginning)
@@ -326,7 +326,7 @@ async fn get(authority: &str, path: &str) -> Answer {
 }
 
 /// Sends a request; the answer, or status 0 where there is none.
-async fn exchange(authority: &str, request: &str) -> Answer {
+pub(crate) async fn exchange(authority: &str, request: &str) -> Answer {
     let mut received = Vec::new();
     if let Ok(mut stream) = TcpStream::connect(authority).await {
         let _ = stream.write_all(request.as_bytes()).await;
