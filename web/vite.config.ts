@@ -18,6 +18,8 @@ export default defineConfig({
   },
   resolve: { alias: { antiphon: fileURLToPath(new URL("src/index.ts", import.meta.url)) } },
   test: {
+    // Nothing waits for real time: this is for machines that do other things, too.
+    testTimeout: 30_000,
     include: ["test/**/*.test.{ts,tsx}"],
     coverage: {
       include: ["src/**"],

@@ -511,7 +511,8 @@ export class Client<Events extends object = AnyEvents, Requests extends Requests
     } catch {
       const lines = String(text).trim().split("\n");
       if (lines[1]) {
-        for (const line of lines) this.#receive(line);
+        const turn = this.#turn;
+        for (const line of lines) if (turn === this.#turn) this.#receive(line);
       } else {
         this.#emitter.report({ error: new AntiphonError(ErrorCode.BAD_REQUEST, "the server sent what is no JSON") });
       }

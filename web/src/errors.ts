@@ -19,6 +19,7 @@ export class AntiphonError extends Error {
   /** Milliseconds to wait before that, where the server says so. */
   readonly retryAfter: number | undefined;
 
+  /** Made by the client; an application needs it for tests of its own. */
   constructor(code: number | LocalCode, message: string, temporary = false, retryAfter?: number) {
     super(message);
     this.name = "AntiphonError";

@@ -17,6 +17,7 @@ export type State = "idle" | "connecting" | "open" | "waiting" | "closed";
 
 /** Why a state was entered: the data of the event `$state`. */
 export interface StateChange {
+  /** Where the client stands now. */
   state: State;
   /** A close code, or the error code of a refused login; 0 where there is none. 1006: the connection broke. */
   code: number;
@@ -56,7 +57,9 @@ export interface Session {
 
 /** One message of the server, as it came: the second argument of every handler. */
 export interface Message<Data = any> {
+  /** The name of the event. */
   event: string;
+  /** What was sent with it. */
   data: Data;
   /** The tag that the event was sent to. */
   ch?: string;
@@ -78,7 +81,9 @@ export interface Member {
 
 /** Who has come or gone: the data of `$join` and `$leave`. */
 export interface Members {
+  /** The tag. */
   ch: string;
+  /** Who has come, or gone. */
   members: Member[];
   /** How many are in the tag now. */
   count: number;
@@ -94,14 +99,19 @@ export interface Gap {
   from?: number;
   /** The last offset that is missing. */
   to?: number;
+  /** How many events were dropped. */
   dropped: number;
+  /** Why: `slow`. */
   reason: string;
 }
 
 /** The server says goodbye: the data of `$disconnect`. The client acts on it by itself. */
 export interface Goodbye {
+  /** The close code that follows. */
   code: number;
+  /** The server's words. */
   reason: string;
+  /** Whether the code says to connect again. */
   reconnect: boolean;
   /** Milliseconds to wait before connecting again. */
   delayMs: number;
@@ -119,11 +129,17 @@ export interface Failure {
 
 /** The client's own events, and those of the protocol that concern an application. */
 export interface ReservedEvents {
+  /** The state has changed. */
   $state: StateChange;
+  /** Something failed that no promise tells. */
   $error: Failure;
+  /** Who came to a tag, where the server tells. */
   $join: Members;
+  /** Who went from a tag, where the server tells. */
   $leave: Members;
+  /** Events were dropped. */
   $gap: Gap;
+  /** The server says goodbye. */
   $disconnect: Goodbye;
 }
 
@@ -137,7 +153,9 @@ export interface Position {
 
 /** Who is in a tag (the answer to `presence`). It lists 1,000 at most; `count` are there. */
 export interface Presence {
+  /** By connection. */
   presence: Record<string, Member>;
+  /** How many are there. */
   count: number;
 }
 

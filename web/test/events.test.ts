@@ -160,6 +160,20 @@ describe("frames", () => {
     expect(client.state).toBe("open");
   });
 
+  it("end where a handler ends the connection", async () => {
+    const { client, server, path } = await open();
+    const heard: string[] = [];
+    client.on("*", (_data, { event }) => heard.push(event));
+    client.on("a", () => {
+      client.disconnect();
+      client.connect();
+    });
+    server.socket.raw('{"event":"a"}\n{"event":"$connected","data":{}}\n{"event":"b"}');
+    expect([heard, client.state]).toEqual([["a"], "connecting"]);
+    await soon();
+    expect(path()).toBe("connecting open closed connecting open");
+  });
+
   it("of a reply that nobody waits for any more are dropped", async () => {
     const { client, server, errors } = await open();
     const seen = vi.fn();
