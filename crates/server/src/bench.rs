@@ -100,15 +100,17 @@ fn echo(args: &EchoArgs) -> Result<Report, Failure> {
         Some(_) => RATE_DEPTH,
         None => 1,
     });
-    let target = Target::new(common, args.message.compression.config(), None, true)?;
     let plan = Plan {
         connections: args.connections,
         depth,
         rate: args.rate,
+        raw: args.raw,
         warmup: args.time.warmup,
         duration: args.time.duration,
         ..plan(common, &args.message, process)?
     };
+    let mut target = Target::new(common, args.message.compression.config(), None, true)?;
+    target.raw = args.raw;
     let outcome = echo::run(&target, &plan)?;
     let bytes = outcome.messages * outcome.size as u64;
     let mut report = Report::new(
@@ -125,10 +127,13 @@ fn echo(args: &EchoArgs) -> Result<Report, Failure> {
     .set("type", kind(plan.payload.kind))
     .set("rate", args.rate)
     .set("compression", compression(outcome.deflate))
-    .result("opened", outcome.opened);
-    if outcome.deflate.is_some() {
-        report = report.result("bytes_sent_each", report::round(outcome.wire, 1));
-    }
+    .set("raw", args.raw)
+    .result("opened", outcome.opened)
+    .result("bytes_sent_each", report::round(outcome.wire, 1))
+    .result(
+        "bytes_received_each",
+        report::round(outcome.received as f64 / outcome.messages.max(1) as f64, 1),
+    );
     if args.rate.is_some() {
         report = report.with_lag(&outcome.lag);
     }
@@ -227,13 +232,13 @@ fn idle(args: &IdleArgs) -> Result<Report, Failure> {
             "give the process of the server with --pid",
         ));
     };
-    let target = Target::new(common, args.message.compression.config(), None, true)?;
     let plan = Plan {
         connections: args.connections,
         most: Some(args.messages),
         duration: common.timeout,
         ..plan(common, &args.message, Some(process))?
     };
+    let target = Target::new(common, args.message.compression.config(), None, true)?;
     let outcome = idle::run(&target, &plan, process, args.duration)?;
     let echo = &outcome.echo;
     let report = Report::new(
@@ -260,11 +265,10 @@ fn idle(args: &IdleArgs) -> Result<Report, Failure> {
 fn ramp(args: &RampArgs) -> Result<Report, Failure> {
     let common = &args.common;
     let connections = match args.by {
-        Growth::Connections => args.to.unwrap_or(args.connections),
+        Growth::Connections => args.to.unwrap_or(1_024),
         Growth::Rate => args.connections,
     };
     let process = prepare(common, connections)?;
-    let target = Target::new(common, args.message.compression.config(), None, true)?;
     let plan = Plan {
         connections: args.connections,
         depth: match args.by {
@@ -275,6 +279,7 @@ fn ramp(args: &RampArgs) -> Result<Report, Failure> {
         duration: args.duration,
         ..plan(common, &args.message, process)?
     };
+    let target = Target::new(common, args.message.compression.config(), None, true)?;
     let ramp = ramp::run(&target, args, &plan)?;
     let outcome = &ramp.outcome;
     let mut report = Report::new(
@@ -313,6 +318,7 @@ fn plan(
         deflate: message.compression.config(),
         warmup: Duration::ZERO,
         duration: Duration::ZERO,
+        raw: false,
         most: None,
         process,
         quiet: common.json,

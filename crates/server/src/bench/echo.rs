@@ -52,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) warmup: Duration,
     /// Time that is measured.
     pub(crate) duration: Duration,
+    /// The server is a TCP echo.
+    pub(crate) raw: bool,
     /// Most messages on a connection.
     pub(crate) most: Option<u64>,
     /// The server.
@@ -71,6 +73,8 @@ pub(crate) struct Outcome {
     pub(crate) size: usize,
     /// Bytes of a sent payload on the wire.
     pub(crate) wire: f64,
+    /// Bytes of all answers in the window on the wire, without headers.
+    pub(crate) received: u64,
     /// How messages were compressed.
     pub(crate) deflate: Option<DeflateParams>,
     /// From when a message was sent, or due, to its answer.
@@ -99,7 +103,9 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> Result<Outcome, Failure> {
     let mut echo = Echo::new(plan, peers, faults, target.timeout);
     echo.run(&mut poll)?;
     let (peers, outcome) = echo.finish();
-    say_goodbye(&mut poll, peers)?;
+    if !plan.raw {
+        say_goodbye(&mut poll, peers)?;
+    }
     Ok(outcome)
 }
 
@@ -149,7 +155,7 @@ impl<'a> Echo<'a> {
             (Some(params), Some(config)) => {
                 Tape::compressed(&mut payload, plan.depth, config, params)
             }
-            _ => Tape::new(&payload, plan.depth),
+            _ => Tape::new(&payload, plan.depth, !plan.raw),
         };
         let takeover = deflate.is_some_and(|params| !params.server_no_context_takeover);
         let mut codec = DeflateConfig::default();
@@ -388,6 +394,7 @@ impl<'a> Echo<'a> {
         } = self;
         let Outcome {
             messages,
+            received,
             latencies,
             faults,
             ..
@@ -397,7 +404,7 @@ impl<'a> Echo<'a> {
         let window = nanoseconds(meter.start())..nanoseconds(meter.end());
         let limit = payload.body.len() * 2 + 64 * 1024;
         while let Some(peer) = &mut line.peer {
-            let (mut count, mut heard) = (0, false);
+            let (mut count, mut bytes, mut heard) = (0, 0, false);
             let (account, inflater) = (&mut line.account, &mut line.inflater);
             let more = peer.read(buffer, limit, |message: Message<'_>| {
                 if !heard {
@@ -411,6 +418,7 @@ impl<'a> Echo<'a> {
                     return Ok(());
                 };
                 count += 1;
+                bytes += message.payload.len() as u64;
                 if let Some(schedule) = &schedule {
                     // What was due in the window counts, whenever it comes.
                     let due = schedule.time_of(index, number);
@@ -424,6 +432,7 @@ impl<'a> Echo<'a> {
                 line.heard_at = *now;
                 if *phase == Phase::Window {
                     *messages += count;
+                    *received += bytes;
                     if schedule.is_none() {
                         latencies.add(now.saturating_sub(sent_at), count);
                     }

@@ -87,6 +87,11 @@ impl Account {
         let is_body = answer.len() == body.len()
             && answer[end..] == body[end..]
             && answer[..at] == body[..at];
+        let is_known = is_body && found.is_some() && self.expected > 0;
+        if self.outstanding() == 0 && !is_known {
+            let what = "a message that nobody asked for";
+            return Err((Fault::new(Kind::Unasked, what), None));
+        }
         if !is_kind {
             let what = "text instead of binary, or binary instead of text";
             return Err((Fault::new(Kind::Type, what), self.instead()));

@@ -107,6 +107,8 @@ impl Meter {
         match self.phase {
             Phase::Warmup if passed >= self.warmup => {
                 self.phase = Phase::Window;
+                // It began late where the machine was busy; it is as long all the same.
+                self.warmup = passed;
                 self.start = Some(self.snapshot());
             }
             Phase::Window if passed >= self.warmup + self.duration => {
@@ -199,7 +201,7 @@ mod tests {
         let (warmup, duration) = (Duration::from_secs(1), Duration::from_secs(3));
         let mut meter = Meter::new(warmup, duration, None, true);
         let at = |millis| meter.began + Duration::from_millis(millis);
-        let times = [at(0), at(999), at(1000), at(2000), at(4000), at(9000)];
+        let times = [at(0), at(999), at(1100), at(4050), at(4100), at(9000)];
         let phases = times.map(|time| meter.turn(time));
         let expected = [
             None,

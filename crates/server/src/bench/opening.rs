@@ -44,6 +44,8 @@ pub(crate) struct Target {
     address: SocketAddr,
     uri: WebSocketUri,
     handshake: ClientHandshake,
+    /// There is no opening handshake.
+    pub(crate) raw: bool,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// Most time for opening one connection.
     pub(crate) timeout: Duration,
@@ -108,6 +110,7 @@ impl Target {
             address: find(&uri, args.timeout)?,
             uri,
             handshake,
+            raw: false,
             tls,
             timeout: args.timeout,
         })
@@ -147,6 +150,7 @@ impl Target {
             written: 0,
             pending,
             response: Vec::new(),
+            raw: self.raw,
             connected: false,
             began: now,
         })
@@ -275,6 +279,7 @@ pub(crate) struct Opening {
     written: usize,
     pending: Pending,
     response: Vec<u8>,
+    raw: bool,
     connected: bool,
     pub(crate) began: Instant,
 }
@@ -296,6 +301,12 @@ impl Opening {
             if !self.connected {
                 return Ok(None);
             }
+        }
+        if self.raw {
+            return Ok(Some(Answer {
+                deflate: None,
+                early: Vec::new(),
+            }));
         }
         while self.written < self.request.len() {
             match self.socket.write(&self.request[self.written..]) {

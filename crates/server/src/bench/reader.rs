@@ -182,3 +182,93 @@ fn too_long(limit: usize) -> Fault {
         format!("a message of more than {limit} bytes"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of these bytes, however they are cut: each message, ping and Close as text; or the fault.
+    fn read(bytes: &[u8], step: usize, limit: usize) -> (Vec<String>, Option<Kind>) {
+        let mut reader = Reader::default();
+        let mut seen = Vec::new();
+        for piece in bytes.chunks(step) {
+            let outcome = reader.read(piece, limit, true, |piece| {
+                seen.push(match piece {
+                    Piece::Message {
+                        kind,
+                        compressed,
+                        payload,
+                    } => format!("{kind:?} {compressed} {}", payload.len()),
+                    Piece::Ping(payload) => format!("ping {}", payload.len()),
+                    Piece::Close(payload) => format!("close {}", payload.len()),
+                });
+                Ok(())
+            });
+            if let Err(fault) = outcome {
+                return (seen, Some(fault.kind));
+            }
+        }
+        (seen, None)
+    }
+
+    #[test]
+    fn frames_may_be_cut_anywhere() {
+        let mut long = vec![0x82, 126, 1, 0];
+        long.extend([7; 256]);
+        let mut huge = vec![0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0];
+        huge.extend([7; 65_536]);
+        for (bytes, seen, fault) in [
+            (&[0x81, 2, b'h', b'i'][..], &["Text false 2"][..], None),
+            (
+                &[0x81, 0, 0x82, 0],
+                &["Text false 0", "Binary false 0"],
+                None,
+            ),
+            (&[0xc1, 1, 0], &["Text true 1"], None),
+            (
+                &[0x01, 1, b'a', 0x00, 1, b'b', 0x80, 1, b'c'],
+                &["Text false 3"],
+                None,
+            ),
+            (
+                &[0x01, 1, b'a', 0x89, 1, b'p', 0x80, 1, b'c'],
+                &["ping 1", "Text false 2"],
+                None,
+            ),
+            (&[0x8a, 1, 0, 0x88, 2, 3, 0xe8], &["close 2"], None),
+            (&long, &["Binary false 256"], None),
+            (&huge, &["Binary false 65536"], None),
+            (&[0x80, 1, b'x'], &[], Some(Kind::Protocol)),
+            (&[0x01, 1, b'a', 0x81, 1, b'b'], &[], Some(Kind::Protocol)),
+            (&[0x81, 0x81, 1, 2, 3, 4, 5], &[], Some(Kind::Masked)),
+            (&[0x83, 0], &[], Some(Kind::Protocol)),
+            (&[0x81, 126, 0, 5], &[], Some(Kind::Protocol)),
+            (
+                &[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0],
+                &[],
+                Some(Kind::Length),
+            ),
+        ] {
+            for step in [1, 2, 3, 5, 7, 1 << 20] {
+                let (found, kind) = read(bytes, step, 100_000);
+                assert_eq!(
+                    (found, kind),
+                    (seen.iter().map(|&text| text.to_owned()).collect(), fault),
+                    "{step}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn messages_in_fragments_are_bounded_like_whole_ones() {
+        let mut bytes = vec![0x01, 100];
+        bytes.extend([b'a'; 100]);
+        for _ in 0..2 {
+            bytes.extend([0x00, 100]);
+            bytes.extend([b'a'; 100]);
+        }
+        assert_eq!(read(&bytes, 50, 250).1, Some(Kind::Length));
+        assert_eq!(read(&bytes, 50, 300).1, None);
+    }
+}

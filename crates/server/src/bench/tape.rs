@@ -52,17 +52,18 @@ struct Batch {
 }
 
 impl Tape {
-    /// Frames of this payload, up to `depth` in one write.
-    pub(crate) fn new(payload: &Payload, depth: usize) -> Self {
+    /// Frames of this payload, up to `depth` in one write; without masks they are those that a server sends.
+    pub(crate) fn new(payload: &Payload, depth: usize, masks: bool) -> Self {
+        let new_key = || if masks { mask::new_key() } else { [0; 4] };
         let header = |key| Header {
             fin: true,
             rsv1: false,
             opcode: payload.kind.into(),
-            mask: Some(key),
+            mask: masks.then_some(key),
             length: payload.body.len() as u64,
         };
         let mut one = Vec::new();
-        header(mask::new_key()).encode(&mut one);
+        header(new_key()).encode(&mut one);
         let head = one.len();
         let frame = head + payload.body.len();
         let frames = depth.min(MAX_WRITE / frame).max(1);
@@ -70,7 +71,7 @@ impl Tape {
         let batches = (0..count)
             .map(|_| {
                 let mut bytes = Vec::with_capacity(frame * frames);
-                let keys: Vec<_> = (0..frames).map(|_| mask::new_key()).collect();
+                let keys: Vec<_> = (0..frames).map(|_| new_key()).collect();
                 for key in &keys {
                     header(*key).encode(&mut bytes);
                     mask::append(*key, &payload.body, &mut bytes);
@@ -227,7 +228,7 @@ mod tests {
     fn frames_are_what_a_server_expects() {
         for size in [0, 1, 16, 125, 126, 65_535, 65_536] {
             let payload = payload(size);
-            let mut tape = Tape::new(&payload, 4);
+            let mut tape = Tape::new(&payload, 4, true);
             for first in [0, 100] {
                 let (bytes, count) = tape.frames(3, first, 4);
                 let (mut bytes, mut number) = (bytes.to_vec(), first);
@@ -251,9 +252,9 @@ mod tests {
 
     #[test]
     fn a_batch_is_no_longer_than_a_write_should_be() {
-        let mut tape = Tape::new(&payload(400_000), 16);
+        let mut tape = Tape::new(&payload(400_000), 16, true);
         assert_eq!(tape.frames(0, 0, 16).1, 2);
-        let mut tape = Tape::new(&payload(2_000_000), 16);
+        let mut tape = Tape::new(&payload(2_000_000), 16, true);
         assert_eq!(tape.frames(0, 0, 16).1, 1);
     }
 }

@@ -1,11 +1,16 @@
 //! TLS for the load: one configuration for all connections, so that sessions are resumed.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme,
     client::{
-        Resumption, WebPkiServerVerifier,
+        ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, aws_lc_rs},
@@ -70,9 +75,11 @@ pub(crate) fn config(args: &TlsArgs, resume: bool) -> Result<Arc<ClientConfig>, 
         _ => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if !resume {
-        config.resumption = Resumption::disabled();
-    }
+    config.resumption = if resume {
+        Resumption::store(Arc::new(Tickets::default()))
+    } else {
+        Resumption::disabled()
+    };
     Ok(Arc::new(config))
 }
 
@@ -88,6 +95,61 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Failure {
         format!("cannot use {}: {error}", path.display()),
         "check that it is PEM",
     )
+}
+
+/// Most tickets that are kept.
+const MAX_TICKETS: usize = 4_096;
+
+/// Sessions to resume, of the one server there is. rustls itself keeps eight, which is too few for connections that are
+/// opened at the same time.
+#[derive(Debug, Default)]
+struct Tickets(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    group: Option<NamedGroup>,
+    tls12: Option<Tls12ClientSessionValue>,
+    tls13: VecDeque<Tls13ClientSessionValue>,
+}
+
+impl Tickets {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.kept().group = Some(group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.kept().group
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        self.kept().tls12 = Some(session);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.kept().tls12.clone()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.kept().tls12 = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        let tickets = &mut self.kept().tls13;
+        if tickets.len() >= MAX_TICKETS {
+            tickets.pop_front();
+        }
+        tickets.push_back(ticket);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.kept().tls13.pop_back()
+    }
 }
 
 /// Believes any certificate (`--insecure`).

@@ -31,6 +31,7 @@ Examples:
   antiphon bench echo URL --size 1KiB --payload json --compression
   antiphon bench echo URL --payload message.json                    a file; {seq} in it tells messages apart
   antiphon bench echo URL --server-pid PID --json                   messages for each second of the server's CPU
+  antiphon bench echo ws://127.0.0.1:7000/ --raw                    a TCP echo: the limit of this machine
   antiphon bench echo URL --svg latency.svg";
 
 const FANOUT_EXAMPLES: &str = "\
@@ -158,6 +159,9 @@ pub(crate) struct EchoArgs {
     /// Messages a second, over all connections, whether or not the server keeps up [default: the next when the last is answered]
     #[arg(short, long, value_name = "COUNT", value_parser = rate)]
     pub(crate) rate: Option<f64>,
+    /// The server is a TCP echo: no handshake, the same frames without masks come back. What nobody can be faster than
+    #[arg(long, conflicts_with_all = ["compression", "headers", "subprotocols", "origin"])]
+    pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) message: MessageArgs,
     #[command(flatten)]

@@ -114,6 +114,11 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `127.0.0.1:PORT`
     pub(crate) fn authority(&self) -> &str {
         self.url.split('/').nth(2).expect("a URL has an authority")
