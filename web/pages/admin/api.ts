@@ -143,8 +143,8 @@ export interface Entry {
   address?: string;
   code?: number;
   reason?: string;
-  by?: string;
-  action?: string;
+  by?: Closed["by"];
+  action?: "login" | "logout" | "login_failed" | "send" | "close" | "trace" | "untrace";
   detail?: string;
 }
 

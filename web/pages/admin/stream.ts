@@ -99,8 +99,16 @@ export function useLog(): Log {
   return { ...log, older: () => void older(), reload: () => void load() };
 }
 
+export interface Frames {
+  /** The oldest first. */
+  frames: Ring<Frame>;
+  clear(): void;
+  /** A new trace counts from the start. */
+  restart(): void;
+}
+
 /** The frames of a traced connection: those that the server has kept, and those that come. */
-export function useFrames(id: string, first: readonly Frame[], live: boolean, ended: () => void): { frames: Ring<Frame>; clear: () => void } {
+export function useFrames(id: string, first: readonly Frame[], live: boolean, ended: () => void): Frames {
   const draw = useDraw();
   const held = useRef({ frames: new Ring<Frame>(MAX_FRAMES), last: 0 }).current;
   const generation = useCell(epoch);
@@ -127,6 +135,10 @@ export function useFrames(id: string, first: readonly Frame[], live: boolean, en
     clear: () => {
       held.frames.clear();
       draw();
+    },
+    restart: () => {
+      held.frames.clear();
+      held.last = 0;
     },
   };
 }

@@ -129,14 +129,19 @@ function Ghost({ index }: { index: number }): JSX.Element {
 }
 
 function ConnectionRow({ connection, index }: { connection: Connection; index: number }): JSX.Element {
-  const { t, bytes } = useTexts();
+  const { t, bytes, date } = useTexts();
   const online = useOnline();
   const { id, user, name, session, connected_at, last_active, waiting, waiting_bytes } = connection;
   return (
     <Row
       connection={connection}
       index={index}
-      since={<Ago time={connected_at} />}
+      since={
+        <>
+          <span>{date(connected_at)}</span>
+          <small><Ago time={connected_at} /></small>
+        </>
+      }
       active={
         <>
           <Ago time={last_active} />

@@ -18,17 +18,21 @@ import { closeConnection, go } from "../router.js";
 import { useFrames } from "../stream.js";
 import { useTexts } from "../texts.js";
 
-const REFRESH_MS = 2000;
+const REFRESH_MS = 3000;
+/** Each answer brings the frames, too, and those that are traced come by themselves. */
+const TRACED_REFRESH_MS = 10_000;
 /** A first line longer than this is cut until the frame is opened. */
 const PREVIEW = 160;
 const NO_FRAMES: readonly Frame[] = [];
 
 export function Detail({ id }: { id: string }): JSX.Element {
   const { t } = useTexts();
-  const query = useQuery("admin/connection", { id }, REFRESH_MS);
+  const [traced, setTraced] = useState(false);
+  const query = useQuery("admin/connection", { id }, traced ? TRACED_REFRESH_MS : REFRESH_MS);
   const count = useCell(kicks);
   useEffect(() => query.reload(), [count]);
   const { data } = query;
+  useEffect(() => setTraced(data?.connection?.traced ?? false), [data]);
   const connection = data?.connection ?? data?.closed?.connection;
   const title = connection === undefined ? t("connection") : (connection.name ?? connection.user ?? t("anonymous"));
   return (
@@ -146,11 +150,12 @@ function Trace({ id, traced, gone, first, reload }: {
   const [direction, setDirection] = useState<"" | "in" | "out">("");
   const [text, setText] = useState("");
   const on = wanted ?? traced;
-  const { frames, clear } = useFrames(id, first.length === 0 ? NO_FRAMES : first, on, reload);
+  const { frames, clear, restart } = useFrames(id, first.length === 0 ? NO_FRAMES : first, on, reload);
   useEffect(() => setWanted(undefined), [traced]);
 
   const toggle = async (): Promise<void> => {
     try {
+      if (!on) restart();
       const { traced: now } = await request("admin/trace", { id, on: !on });
       setWanted(now);
       reload();

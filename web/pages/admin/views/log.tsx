@@ -121,11 +121,11 @@ function Line({ entry }: { entry: Entry }): JSX.Element {
       <time dateTime={new Date(at).toISOString()} title={date(at)}>{clock(at)}</time>
       <Badge tone={TONES[type]}>{t(`type_${type}`)}</Badge>
       <span class="what">
-        {action !== undefined && <b>{action}</b>}
+        {action !== undefined && <b>{t(`action_${action}`)}</b>}
         {user !== undefined && <b>{user}</b>}
         {tag !== undefined && <code class="tag">{tag}</code>}
         {code !== undefined && <CodeText code={code} />}
-        {by !== undefined && <span class="soft">{by}</span>}
+        {by !== undefined && <span class="soft">{t(`by_${by}`)}</span>}
         {reason !== undefined && reason !== "" && <span>{reason}</span>}
         {detail !== undefined && <span>{detail}</span>}
         {address !== undefined && <code class="soft">{address}</code>}

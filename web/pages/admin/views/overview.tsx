@@ -34,6 +34,8 @@ export function Overview(): JSX.Element {
   const shown = useMemo(() => recent(samples.toArray(), length), [count, length]);
   const last = samples.at(samples.length - 1);
 
+  const perSecond = t("perSecond", { n: "" });
+
   const choose = (chosen: Range): void => {
     setRange(chosen);
     kept.set("admin-range", chosen);
@@ -59,13 +61,13 @@ export function Overview(): JSX.Element {
         <>
           <dl class="tiles" data-testid="tiles">
             <Tile name={t("connections")} value={short(last.connections)} sub={n("nUsers", last.users)} id="connections" />
-            <Tile name={t("messagesIn")} value={t("perSecond", { n: short(last.received) })} id="received"
+            <Tile name={t("messagesIn")} value={short(last.received)} unit={perSecond} id="received"
               sub={t("perSecond", { n: bytes(last.received_bytes) })} />
-            <Tile name={t("messagesOut")} value={t("perSecond", { n: short(last.written) })} id="written"
+            <Tile name={t("messagesOut")} value={short(last.written)} unit={perSecond} id="written"
               sub={t("perSecond", { n: bytes(last.written_bytes) })} />
             <Tile name={t("queue")} value={short(last.waiting_messages)} sub={n("queueSub", last.waiting_connections)}
               id="waiting" />
-            <Tile name={t("drops")} value={t("perSecond", { n: short(last.dropped) })} sub={n("slowSub", last.slow)}
+            <Tile name={t("drops")} value={short(last.dropped)} unit={perSecond} sub={n("slowSub", last.slow)}
               id="dropped" tone={last.dropped + last.slow > 0 ? "bad" : ""} />
             <Tile name={t("memory")} value={bytes(last.memory_used)} sub={t("memoryOf", { limit: bytes(last.memory_limit) })}
               id="memory" share={last.memory_limit > 0 ? last.memory_used / last.memory_limit : 0} />
@@ -83,14 +85,14 @@ export function Overview(): JSX.Element {
   );
 }
 
-function Tile({ name, value, sub, id, tone = "", share }: {
-  name: string; value: string; sub: string; id: string; tone?: string; share?: number;
+function Tile({ name, value, unit = "", sub, id, tone = "", share }: {
+  name: string; value: string; unit?: string; sub: string; id: string; tone?: string; share?: number;
 }): JSX.Element {
   return (
     <div class={`card tile ${tone}`} data-testid={`tile-${id}`}>
       <dt>{name}</dt>
       <dd>
-        <b>{value}</b>
+        <b>{value}<i>{unit}</i></b>
         <span class="soft">{sub}</span>
         {share !== undefined && <meter aria-label={name} min={0} max={1} high={0.8} value={Math.min(1, share)} />}
       </dd>

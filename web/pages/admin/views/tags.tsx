@@ -14,11 +14,16 @@ import { useReloadAfterKick } from "./connections.js";
 
 const REFRESH_MS = 5000;
 
+/** Who types a word without a star looks for it anywhere. */
+function patternOf(text: string): string {
+  return text.includes("*") ? text : `*${text}*`;
+}
+
 export function Tags({ params }: { params: Readonly<Record<string, string>> }): JSX.Element {
   const { t, n, number } = useTexts();
   const phone = usePhone();
   const { tag, pattern = "" } = params;
-  const list = useChain("admin/tags", pattern === "" ? {} : { pattern }, (item: Tag) => item.tag, REFRESH_MS);
+  const list = useChain("admin/tags", pattern === "" ? {} : { pattern: patternOf(pattern) }, (item: Tag) => item.tag, REFRESH_MS);
   const names = (
     <section class="card fill">
       {list.loading ? (
@@ -84,7 +89,7 @@ function Members({ tag, params }: { tag: string; params: Readonly<Record<string,
       {total === undefined ? (
         rows.error === undefined ? <Skeleton lines={6} /> : <Problem error={rows.error} retry={rows.reload} />
       ) : total === 0 ? (
-        <Empty text={t("listEmpty")} icon="connections" />
+        <Empty text={t("membersNone")} icon="connections" />
       ) : (
         <ConnectionTable total={total} label={`${t("members")}: ${tag}`} row={rows.row} onWindow={rows.look} reset={tag} />
       )}
