@@ -235,11 +235,11 @@ impl AsyncWrite for WebSocketIo {
 
     /// Performs the closing handshake with 1000.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut driver = self.receiver.sender().shared().lock();
-        driver
+        let shared = self.receiver.sender().shared();
+        shared
             .start_close(CloseFrame::new(CloseCode::NORMAL, ""))
             .map_err(into_io)?;
-        driver.poll_closed(cx).map(|_| Ok(()))
+        shared.lock().poll_closed(cx).map(|_| Ok(()))
     }
 }
 

@@ -82,6 +82,7 @@ pub mod upgrade;
 
 mod client;
 mod driver;
+mod each;
 mod error;
 mod exchange;
 mod io;
@@ -99,12 +100,13 @@ pub use antiphon_proto::{
     close::{CloseCode, CloseFrame},
     config::{Codec, Config, DeflateConfig, Role},
     error::Violation,
-    message::{Message, MessageKind, Utf8Bytes},
+    message::{Message, MessageKind, MessageRef, Utf8Bytes},
     sender::Prepared,
 };
 
 pub use crate::{
     client::{Backoff, Client, Session, Sessions},
+    each::Replies,
     error::{Error, ErrorKind, Result, SendError},
     io::{Framing, WebSocketIo},
     origin::Origins,

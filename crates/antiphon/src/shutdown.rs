@@ -1,6 +1,11 @@
 //! The end of a server: told to everything that is open, and awaited until nothing is left.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, watch},
@@ -88,6 +93,37 @@ impl Member {
     pub(crate) async fn reached(&mut self, phase: Phase) {
         // Without its other side the server is gone, which is further than any phase.
         let _ = self.0.wait_for(|current| *current >= phase).await;
+    }
+
+    /// The output of a future, or `None` where the end has come this far before.
+    ///
+    /// It asks about the end where there is news of it, and not whenever the future is woken.
+    ///
+    /// # Cancel safety
+    ///
+    /// As that of the future.
+    pub(crate) async fn unless<F: Future + Unpin>(
+        &mut self,
+        phase: Phase,
+        mut future: F,
+    ) -> Option<F::Output> {
+        let news = self.0.clone();
+        let mut reached = pin!(self.reached(phase));
+        let mut waits: Option<Waker> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            let known = waits
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()));
+            if known && news.has_changed().is_ok_and(|changed| !changed) {
+                return Poll::Pending;
+            }
+            waits = Some(cx.waker().clone());
+            reached.as_mut().poll(cx).map(|()| None)
+        })
+        .await
     }
 }
 

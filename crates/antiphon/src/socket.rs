@@ -1,10 +1,14 @@
 //! The open socket: receive, send, ping, close, by one owner or by many tasks.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -32,12 +36,21 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Shared {
     driver: Mutex<Driver>,
+    /// We have begun to close: what was received ahead is nobody's any more.
+    closing: AtomicBool,
     subprotocol: Option<String>,
 }
 
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Driver> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins the closing handshake: what was received and not handed out yet is nobody's any more.
+    pub(crate) fn start_close(&self, close: CloseFrame) -> Result<()> {
+        self.lock().start_close(close)?;
+        self.closing.store(true, Relaxed);
+        Ok(())
     }
 }
 
@@ -79,11 +92,13 @@ impl WebSocket {
         let subprotocol = negotiated.subprotocol.map(|name| name.to_string());
         let shared = Arc::new(Shared {
             driver: Mutex::new(driver),
+            closing: AtomicBool::new(false),
             subprotocol,
         });
         Self {
             receiver: Receiver {
                 sender: Sender { shared },
+                ahead: VecDeque::new(),
             },
         }
     }
@@ -324,9 +339,9 @@ impl Sink<Message> for WebSocket {
 
     /// Closes with 1000 and waits for the peer's Close, at most `close_timeout`.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut driver = self.shared().lock();
-        driver.start_close(CloseFrame::new(CloseCode::NORMAL, ""))?;
-        driver.poll_closed(cx).map(|_| Ok(()))
+        let shared = self.shared();
+        shared.start_close(CloseFrame::new(CloseCode::NORMAL, ""))?;
+        shared.lock().poll_closed(cx).map(|_| Ok(()))
     }
 }
 
@@ -334,6 +349,8 @@ impl Sink<Message> for WebSocket {
 #[derive(Debug)]
 pub struct Receiver {
     sender: Sender,
+    /// Messages that were read together with the latest one, and follow it.
+    ahead: VecDeque<Message>,
 }
 
 impl Receiver {
@@ -356,14 +373,18 @@ impl Receiver {
         &self.sender
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "only one task receives at a time"
-    )]
+    #[inline]
     pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Message>>> {
+        if let Some(message) = self.next_ahead() {
+            return Poll::Ready(Ok(Some(message)));
+        }
+        let mut driver = self.sender.shared.lock();
         loop {
-            match ready!(self.sender.shared.lock().poll_receive(cx, Want::Whole))? {
-                Some(Item::Message(message)) => return Poll::Ready(Ok(Some(message))),
+            match ready!(driver.poll_receive(cx, Want::Whole))? {
+                Some(Item::Message(message)) => {
+                    driver.take_ahead(&mut self.ahead);
+                    return Poll::Ready(Ok(Some(message)));
+                }
                 // The rest of a message whose reader was dropped.
                 Some(Item::Part { .. }) => {}
                 None => return Poll::Ready(Ok(None)),
@@ -371,11 +392,15 @@ impl Receiver {
         }
     }
 
-    #[expect(
-        clippy::needless_pass_by_ref_mut,
-        reason = "only one task receives at a time"
-    )]
     pub(crate) fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Part>>> {
+        let whole = |message: Message| Part {
+            kind: message.kind(),
+            payload: message.into_bytes(),
+            last: true,
+        };
+        if let Some(message) = self.next_ahead() {
+            return Poll::Ready(Ok(Some(whole(message))));
+        }
         let mut driver = self.sender.shared.lock();
         Poll::Ready(Ok(match ready!(driver.poll_receive(cx, Want::Parts))? {
             Some(Item::Part {
@@ -387,13 +412,27 @@ impl Receiver {
                 payload,
                 last,
             }),
-            Some(Item::Message(message)) => Some(Part {
-                kind: message.kind(),
-                payload: message.into_bytes(),
-                last: true,
-            }),
+            Some(Item::Message(message)) => Some(whole(message)),
             None => None,
         }))
+    }
+
+    /// Keeps messages that were received for [`next_ahead`](Self::next_ahead).
+    pub(crate) fn put_ahead(&mut self, messages: impl Iterator<Item = Message>) {
+        self.ahead.extend(messages);
+    }
+
+    #[inline]
+    pub(crate) fn next_ahead(&mut self) -> Option<Message> {
+        let message = self.ahead.pop_front()?;
+        if self.ahead.is_empty() {
+            self.ahead = VecDeque::new();
+        }
+        if self.sender.shared.closing.load(Relaxed) {
+            self.ahead = VecDeque::new();
+            return None;
+        }
+        Some(message)
     }
 
     pub(crate) fn skip_message(&self) {
@@ -455,6 +494,9 @@ impl Sender {
     /// As [`WebSocket::send`].
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
         let message = message.into();
+        if self.shared.lock().queue_in_turn(&message) {
+            return Ok(());
+        }
         let sent = self
             .queue_then(|connection| connection.send(&message), true)
             .await;
@@ -555,9 +597,7 @@ impl Sender {
         code: impl Into<CloseCode>,
         reason: impl Into<Utf8Bytes>,
     ) -> Result<Option<CloseFrame>> {
-        self.shared
-            .lock()
-            .start_close(CloseFrame::new(code, reason))?;
+        self.shared.start_close(CloseFrame::new(code, reason))?;
         Ok(poll_fn(|cx| self.shared.lock().poll_closed(cx)).await)
     }
 

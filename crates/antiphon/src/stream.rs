@@ -263,7 +263,7 @@ impl Drop for MessageWriter {
         if !self.finished {
             let close = CloseFrame::new(CloseCode::INTERNAL_ERROR, "a message was abandoned");
             // Fails only where the code cannot be sent, and this one can.
-            let _ = self.sender.shared().lock().start_close(close);
+            let _ = self.sender.shared().start_close(close);
         }
     }
 }

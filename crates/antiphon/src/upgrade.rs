@@ -583,10 +583,9 @@ async fn run_handler(
 ) {
     let outcome = {
         let mut outcome = std::pin::pin!(turn::run(shared.clone(), caught(handler)));
-        tokio::select! {
-            biased;
-            outcome = &mut outcome => outcome,
-            () = member.reached(Phase::Draining) => {
+        match member.unless(Phase::Draining, outcome.as_mut()).await {
+            Some(outcome) => outcome,
+            None => {
                 start_close(shared, CloseCode::GOING_AWAY, "server shutting down");
                 outcome.await
             }
@@ -609,7 +608,7 @@ async fn run_handler(
 }
 
 fn start_close(shared: &Shared, code: CloseCode, reason: &'static str) {
-    let started: Result<(), Error> = shared.lock().start_close(CloseFrame::new(code, reason));
+    let started: Result<(), Error> = shared.start_close(CloseFrame::new(code, reason));
     if let Err(error) = started {
         tracing::debug!(?error, "a socket could not be closed");
     }

@@ -20,20 +20,40 @@ pub fn new_key() -> MaskingKey {
 /// ```
 pub fn apply(key: MaskingKey, offset: usize, data: &mut [u8]) {
     let key = rotated(key, offset);
-    let wide = wide(key);
     // Blocks of 64 bytes are what the compiler turns into vector instructions.
-    let (blocks, rest) = data.as_chunks_mut::<64>();
+    let (blocks, mut rest) = data.as_chunks_mut::<64>();
     for block in blocks {
-        for word in block.as_chunks_mut::<8>().0 {
-            *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-        }
+        whole(key, block);
     }
-    let (words, rest) = rest.as_chunks_mut::<8>();
-    for word in words {
-        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+    // What is left is short: each size at most once, without a loop.
+    rest = once::<32>(key, rest);
+    rest = once::<16>(key, rest);
+    rest = once::<8>(key, rest);
+    rest = once::<4>(key, rest);
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
+    }
+}
+
+/// Masks the first `N` bytes, where there are as many, and gives the others.
+#[inline]
+fn once<const N: usize>(key: MaskingKey, data: &mut [u8]) -> &mut [u8] {
+    if data.len() < N {
+        return data;
+    }
+    let (first, rest) = data.split_at_mut(N);
+    if let Some(first) = first.first_chunk_mut::<N>() {
+        whole(key, first);
+    }
+    rest
+}
+
+/// Masks a number of bytes that 4 divides.
+#[inline]
+fn whole<const N: usize>(key: MaskingKey, bytes: &mut [u8; N]) {
+    let key = u32::from_ne_bytes(key);
+    for word in bytes.as_chunks_mut::<4>().0 {
+        *word = (u32::from_ne_bytes(*word) ^ key).to_ne_bytes();
     }
 }
 
@@ -51,11 +71,6 @@ const fn rotated(key: MaskingKey, offset: usize) -> MaskingKey {
         key[(offset + 2) & 3],
         key[(offset + 3) & 3],
     ]
-}
-
-const fn wide(key: MaskingKey) -> u64 {
-    let [a, b, c, d] = key;
-    u64::from_ne_bytes([a, b, c, d, a, b, c, d])
 }
 
 #[cfg(test)]

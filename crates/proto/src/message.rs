@@ -216,6 +216,91 @@ impl Message {
     }
 }
 
+/// A whole message that stands in memory of somebody else, as a handler sees it that needs no copy.
+///
+/// ```
+/// use antiphon_proto::message::{Message, MessageRef};
+///
+/// let message = Message::text("hello");
+/// assert_eq!(MessageRef::from(&message).as_text(), Some("hello"));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRef<'a> {
+    kind: MessageKind,
+    /// UTF-8 where the kind is text.
+    payload: &'a [u8],
+}
+
+impl<'a> MessageRef<'a> {
+    /// A message of either kind. The payload of a text has to be UTF-8 already, as that of every message which was
+    /// received is: a peer ends the connection (1007) over one that is not.
+    #[must_use]
+    pub const fn new(kind: MessageKind, payload: &'a [u8]) -> Self {
+        Self { kind, payload }
+    }
+
+    /// A text message.
+    #[must_use]
+    pub const fn text(text: &'a str) -> Self {
+        Self::new(MessageKind::Text, text.as_bytes())
+    }
+
+    /// A binary message.
+    #[must_use]
+    pub const fn binary(payload: &'a [u8]) -> Self {
+        Self::new(MessageKind::Binary, payload)
+    }
+
+    /// Text or binary.
+    #[must_use]
+    pub const fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// The text of a text message.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&'a str> {
+        match self.kind {
+            MessageKind::Text => simdutf8::basic::from_utf8(self.payload).ok(),
+            MessageKind::Binary => None,
+        }
+    }
+
+    /// The payload, whatever the kind.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// A message of its own, to keep.
+    #[must_use]
+    pub fn to_message(&self) -> Message {
+        let payload = Bytes::copy_from_slice(self.payload);
+        match self.kind {
+            MessageKind::Text => Message::Text(Utf8Bytes::from_validated(payload)),
+            MessageKind::Binary => Message::Binary(payload),
+        }
+    }
+}
+
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self::new(message.kind(), message.as_bytes())
+    }
+}
+
+impl<'a> From<&'a str> for MessageRef<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for MessageRef<'a> {
+    fn from(payload: &'a [u8]) -> Self {
+        Self::binary(payload)
+    }
+}
+
 impl From<String> for Message {
     fn from(text: String) -> Self {
         Self::text(text)
@@ -265,6 +350,23 @@ mod tests {
             Utf8Bytes::try_from(Bytes::from_static("é".as_bytes())).unwrap(),
             "é"
         );
+    }
+
+    #[test]
+    fn a_borrowed_message_becomes_its_own() {
+        for message in [
+            Message::from("a"),
+            Message::from(""),
+            Message::from(vec![0xff]),
+        ] {
+            let borrowed = MessageRef::from(&message);
+            assert_eq!(borrowed.kind(), message.kind());
+            assert_eq!(borrowed.as_text(), message.as_text());
+            assert_eq!(borrowed.as_bytes(), message.as_bytes());
+            assert_eq!(borrowed.to_message(), message);
+        }
+        assert_eq!(MessageRef::from("a"), MessageRef::text("a"));
+        assert_eq!(MessageRef::from(&b"a"[..]), MessageRef::binary(b"a"));
     }
 
     #[test]

@@ -194,20 +194,25 @@ impl Receiver {
         self.parts = parts;
     }
 
+    /// Whether nothing of a frame or a message has come that is not complete.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.header_len == 0 && self.frame.is_none() && self.partial.is_none()
+    }
+
     /// Bytes received of the message that is under way, over all its frames.
     pub(crate) fn under_way(&self) -> Option<u64> {
         self.partial.as_ref().map(|partial| partial.wire)
     }
 
-    /// The common case, told by a few bytes: a message in one frame, not compressed, that stands whole in the input.
-    /// `None` leaves the input as it is, for [`receive`](Self::receive) to judge.
+    /// The common case, told by a few bytes: a good message in one frame, not compressed, that stands whole in the
+    /// input. `None` leaves the input as it is, for [`receive`](Self::receive) to judge.
     #[inline]
     pub(crate) fn receive_whole<'a>(
         &self,
         input: &mut Input<'a>,
         config: &Config,
-    ) -> Option<Result<(MessageKind, &'a [u8]), Violation>> {
-        if self.parts || self.header_len > 0 || self.frame.is_some() || self.partial.is_some() {
+    ) -> Option<(MessageKind, &'a [u8])> {
+        if self.parts || !self.is_between_messages() {
             return None;
         }
         let (kind, second, rest) = match input.remaining() {
@@ -231,14 +236,18 @@ impl Receiver {
         if !(minimal && allowed && right_side && arrived) {
             return None;
         }
-        let (header, payload) = input.take(start + length).split_at_mut(start);
-        if masked && let Some(key) = header.last_chunk::<4>() {
-            mask::apply(*key, 0, payload);
+        let (header, payload) = input.0[..start + length].split_at_mut(start);
+        let key = header.last_chunk::<4>().filter(|_| masked).copied();
+        if let Some(key) = key {
+            mask::apply(key, 0, payload);
         }
         if kind == MessageKind::Text && !utf8::is_valid(payload) {
-            return Some(Err(Violation::TextUtf8));
+            if let Some(key) = key {
+                mask::apply(key, 0, payload);
+            }
+            return None;
         }
-        Some(Ok((kind, payload)))
+        Some((kind, &input.take(start + length)[start..]))
     }
 
     /// Takes bytes until something is complete or the input is empty. Everything taken has been digested: the caller

@@ -14,7 +14,7 @@ use crate::{
     deflate::{self, Deflater},
     frame::{Header, MAX_HEADER, Opcode},
     mask,
-    message::{Message, MessageKind},
+    message::{Message, MessageKind, MessageRef},
 };
 
 /// From this size a payload that needs no masking is written from where it stands; below, copying is cheaper.
@@ -22,6 +22,9 @@ const SHARE_PAYLOAD_FROM: usize = 16 * 1024;
 
 /// From this size a prepared frame is written from where it stands.
 const SHARE_FRAME_FROM: usize = 4 * 1024;
+
+/// Memory that the first bytes of an empty queue are given, so that a few short messages need no second.
+const FIRST_CHUNK: usize = 1024;
 
 /// Bytes that wait to be written. An empty queue owns no memory.
 #[derive(Debug, Default)]
@@ -47,6 +50,13 @@ impl Output {
     /// Fills `slices` with what is to be written next and says how many were filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let head = &self.head[self.written..];
+        if self.rest.is_empty()
+            && !head.is_empty()
+            && let Some(slice) = slices.first_mut()
+        {
+            *slice = IoSlice::new(head);
+            return 1;
+        }
         let rest = self.rest.iter().map(|chunk| match chunk {
             Chunk::Owned(bytes) => &bytes[..],
             Chunk::Shared(bytes) => &bytes[..],
@@ -106,11 +116,17 @@ impl Output {
         }
     }
 
-    /// Appends whatever `write` puts at the end of the vector.
-    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Appends whatever `write` puts at the end of the vector, about `size` bytes.
+    #[inline]
+    fn append(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.compact();
         let tail = match self.rest.back_mut() {
-            None => &mut self.head,
+            None => {
+                if self.head.capacity() == 0 {
+                    self.head.reserve_exact(size.max(FIRST_CHUNK));
+                }
+                &mut self.head
+            }
             Some(Chunk::Owned(tail)) => tail,
             Some(Chunk::Shared(_)) => {
                 self.rest.push_back(Chunk::Owned(Vec::new()));
@@ -123,6 +139,18 @@ impl Output {
         let before = tail.len();
         write(tail);
         self.len += tail.len() - before;
+    }
+
+    /// Takes the bytes of a vector, and the vector itself where it can.
+    fn append_all(&mut self, bytes: &mut Vec<u8>) {
+        if self.len == 0 {
+            self.len = bytes.len();
+            self.written = 0;
+            self.rest.clear();
+            self.head = std::mem::take(bytes);
+        } else {
+            self.append(bytes.len(), |out| out.append(bytes));
+        }
     }
 
     fn share(&mut self, bytes: Bytes) {
@@ -180,6 +208,61 @@ impl Prepared {
             smaller.then(|| frame(self.0.message.kind(), true, &payload))
         });
         made.as_ref()
+    }
+}
+
+/// Messages that are sent together: answers to what came together, say. Each is copied once, into its frame.
+#[derive(Debug)]
+pub struct Batch {
+    /// The frames, or the payloads alone where they are compressed or masked by the connection.
+    bytes: Vec<u8>,
+    /// Of payloads alone: what they are and how long.
+    later: Vec<(MessageKind, usize)>,
+    framed: bool,
+}
+
+impl Batch {
+    /// Adds a message.
+    #[inline]
+    pub fn push(&mut self, message: MessageRef<'_>) {
+        let payload = message.as_bytes();
+        if self.framed {
+            if self.bytes.capacity() == 0 {
+                self.bytes
+                    .reserve(FIRST_CHUNK.max(MAX_HEADER + payload.len()));
+            }
+            let header = Header {
+                fin: true,
+                rsv1: false,
+                opcode: message.kind().into(),
+                mask: None,
+                length: payload.len() as u64,
+            };
+            header.encode(&mut self.bytes);
+        } else {
+            self.later.push((message.kind(), payload.len()));
+        }
+        self.bytes.extend_from_slice(payload);
+    }
+
+    /// Exchanges the memory of an empty batch for another's, so that the batches of many connections may use the same.
+    pub fn swap_memory(&mut self, memory: &mut Vec<u8>) {
+        if self.is_empty() {
+            memory.clear();
+            std::mem::swap(&mut self.bytes, memory);
+        }
+    }
+
+    /// About how many bytes it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.later.len()
+    }
+
+    /// Whether it holds no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -249,23 +332,91 @@ impl Sender {
     /// Queues a whole message as one frame: a compressed message is never split, which some browsers cannot read.
     pub(crate) fn message(&mut self, message: &Message, out: &mut Output) {
         let payload = message.as_bytes();
-        if let Some(compression) = &mut self.compression
-            && payload.len() >= compression.config.min_size
+        if self.compression.is_none()
+            && self.role == Role::Server
+            && payload.len() >= SHARE_PAYLOAD_FROM
         {
-            let mut compressed = Vec::new();
-            compression.deflater.message(payload, &mut compressed);
-            self.frame(true, true, message.kind().into(), &compressed, out);
-            return;
-        }
-        if self.role == Role::Server && payload.len() >= SHARE_PAYLOAD_FROM {
-            out.append(|out| {
+            out.append(MAX_HEADER, |out| {
                 self.header(true, false, message.kind().into(), payload.len(), None)
                     .encode(out)
             });
             out.share(message.clone().into_bytes());
             return;
         }
-        self.frame(true, false, message.kind().into(), payload, out);
+        self.payload(message.kind(), payload, out);
+    }
+
+    fn payload(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) {
+        if let Some(compression) = &mut self.compression
+            && payload.len() >= compression.config.min_size
+        {
+            let mut compressed = Vec::new();
+            compression.deflater.message(payload, &mut compressed);
+            self.frame(true, true, kind.into(), &compressed, out);
+        } else {
+            self.frame(true, false, kind.into(), payload, out);
+        }
+    }
+
+    pub(crate) fn batch(&self) -> Batch {
+        Batch {
+            bytes: Vec::new(),
+            later: Vec::new(),
+            framed: self.role == Role::Server && self.compression.is_none(),
+        }
+    }
+
+    /// The frames of a batch as they are written, where this connection may write them as they are.
+    pub(crate) fn frames<'a>(&self, batch: &'a Batch) -> Option<&'a [u8]> {
+        let plain = self.role == Role::Server && self.compression.is_none();
+        (batch.framed && plain).then_some(&batch.bytes[..])
+    }
+
+    /// Queues what is left of a batch of which the first `written` bytes have been written, and empties it.
+    pub(crate) fn queue_rest(batch: &mut Batch, written: usize, out: &mut Output) {
+        if let Some(rest) = batch.bytes.get(written..)
+            && !rest.is_empty()
+        {
+            out.append(rest.len(), |out| out.extend_from_slice(rest));
+        }
+        batch.bytes.clear();
+    }
+
+    /// Queues the messages of a batch, and empties it.
+    pub(crate) fn send_batch(&mut self, batch: &mut Batch, out: &mut Output) {
+        if batch.framed {
+            // A batch of another connection may be framed as this one must not.
+            if self.role == Role::Server && self.compression.is_none() {
+                out.append_all(&mut batch.bytes);
+            } else {
+                self.send_frames(&batch.bytes, out);
+                batch.bytes.clear();
+            }
+            return;
+        }
+        let mut rest = &batch.bytes[..];
+        for (kind, length) in batch.later.drain(..) {
+            let (payload, others) = rest.split_at(length);
+            self.payload(kind, payload, out);
+            rest = others;
+        }
+        batch.bytes.clear();
+    }
+
+    /// Queues the messages of plain frames anew.
+    fn send_frames(&mut self, mut frames: &[u8], out: &mut Output) {
+        while let Ok(Some((header, start))) = Header::parse(frames, Role::Server, false) {
+            let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+            let Some((payload, rest)) = frames[start..].split_at_checked(length) else {
+                return;
+            };
+            let kind = match header.opcode {
+                Opcode::Text => MessageKind::Text,
+                _ => MessageKind::Binary,
+            };
+            self.payload(kind, payload, out);
+            frames = rest;
+        }
     }
 
     /// Queues a message that many connections share.
@@ -287,7 +438,7 @@ impl Sender {
         if bytes.len() >= SHARE_FRAME_FROM {
             out.share(bytes.clone());
         } else {
-            out.append(|out| out.extend_from_slice(bytes));
+            out.append(bytes.len(), |out| out.extend_from_slice(bytes));
         }
     }
 
@@ -328,8 +479,9 @@ impl Sender {
     }
 
     fn frame(&self, fin: bool, rsv1: bool, opcode: Opcode, payload: &[u8], out: &mut Output) {
-        out.append(|out| {
-            out.reserve(MAX_HEADER + payload.len());
+        let size = MAX_HEADER + payload.len();
+        out.append(size, |out| {
+            out.reserve(size);
             let key = (self.role == Role::Client).then(mask::new_key);
             self.header(fin, rsv1, opcode, payload.len(), key)
                 .encode(out);
