@@ -431,7 +431,7 @@ impl Run<'_> {
         let sample = self.times.duration.as_secs_f64();
         facts.push((
             "form".to_owned(),
-            format!("{form}: {} rounds, samples of {sample:.1} s", self.rounds),
+            format!("{form}, rounds: {}, samples of {sample:.1} s", self.rounds),
         ));
         facts
     }

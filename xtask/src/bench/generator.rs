@@ -251,8 +251,12 @@ fn sample(said: &Value, work: Work) -> Result<Sample> {
         Work::Idle { .. } => at("/memory_bytes/rss_each"),
         _ => at("/server/messages_per_cpu_second"),
     };
+    let value = value.context("the generator did not see the server's process")?;
+    if value <= 0.0 && !matches!(work, Work::Idle { .. }) {
+        bail!("the server used no processor time that could be measured: make the samples longer");
+    }
     Ok(Sample {
-        value: value.context("the generator did not see the server's process")?,
+        value,
         rate: at("/messages_per_second").unwrap_or(0.0),
         p50: at("/latency_us/p50").unwrap_or(0.0),
         p99: at("/latency_us/p99").unwrap_or(0.0),

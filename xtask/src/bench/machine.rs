@@ -33,7 +33,7 @@ impl Machine {
             ("cores", cores.to_string()),
             (
                 "kernel",
-                format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+                format!("Linux {}", released(&read("/proc/sys/kernel/osrelease"))),
             ),
             (
                 "TCP",
@@ -53,6 +53,11 @@ impl Machine {
         }
         Self { facts, cores }
     }
+}
+
+/// The version of a kernel without what its builder has added: that may name a machine.
+fn released(text: &str) -> &str {
+    text.trim().split('-').next().unwrap_or_default()
 }
 
 /// The model in /proc/cpuinfo; where that names none, its numbers.
@@ -136,6 +141,7 @@ mod tests {
         assert_eq!(used(one, false), Some(5.0));
         assert_eq!(used(one, true), Some(6.0));
         assert_eq!(used("4711 (x", false), None);
+        assert_eq!(released("6.18.44-cloud-v9\n"), "6.18.44");
         let info = "processor\t: 0\ncpu family\t: 6\nmodel\t\t: 207\nmodel name\t: A Processor\n";
         assert_eq!(
             processor(info).as_deref(),

@@ -375,24 +375,21 @@ pub(super) fn pinned(cores: &str, words: &[String]) -> Command {
     command
 }
 
-/// The first line that a program answers.
+/// The version in what a program answers to this question.
 pub(super) fn answer(program: &str, question: &str) -> Option<String> {
     let output = Command::new(program).arg(question).output().ok()?;
-    let line = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .next()?
-        .trim()
-        .to_owned();
-    let version = line.split_whitespace().find(|word| {
-        word.trim_start_matches('v')
-            .starts_with(|first: char| first.is_ascii_digit())
-    })?;
-    Some(
-        version
-            .trim_start_matches('v')
-            .trim_end_matches(',')
-            .to_owned(),
-    )
+    numbered(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The first word that is a version: digits and points, perhaps behind letters.
+fn numbered(text: &str) -> Option<String> {
+    text.split_whitespace()
+        .map(|word| {
+            word.trim_start_matches(char::is_alphabetic)
+                .trim_end_matches(',')
+        })
+        .find(|word| word.contains('.') && word.starts_with(|first: char| first.is_ascii_digit()))
+        .map(str::to_owned)
 }
 
 fn needs(programs: &[&str]) -> Result<()> {
@@ -426,13 +423,15 @@ fn bun(scripts: &Path) -> Result<PathBuf> {
         .ok_or_else(|| anyhow!("npm has installed no program for Bun: this platform may have none"))
 }
 
-/// The version of a package in a Cargo.lock.
+/// The version of a package in a Cargo.lock; of several the newest, which is the last.
 fn locked(lock: &str, package: &str) -> Option<String> {
-    let mut lines = lock
-        .lines()
-        .skip_while(|line| *line != format!("name = \"{package}\""));
-    let version = lines
-        .nth(1)?
+    let name = format!("name = \"{package}\"");
+    let lines = lock.lines().zip(lock.lines().skip(1));
+    let versions = lines
+        .filter(|(line, _)| *line == name)
+        .map(|(_, next)| next);
+    let version = versions
+        .last()?
         .strip_prefix("version = \"")?
         .strip_suffix('"')?;
     Some(version.to_owned())
@@ -469,7 +468,7 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_lock_files() {
-        let lock = "[[package]]\nname = \"axum\"\nversion = \"0.8.9\"\n\n[[package]]\nname = \"axum-core\"\nversion = \"0.5.0\"\n";
+        let lock = "[[package]]\nname = \"axum\"\nversion = \"0.7.9\"\n\n[[package]]\nname = \"axum\"\nversion = \"0.8.9\"\n\n[[package]]\nname = \"axum-core\"\nversion = \"0.5.0\"\n";
         assert_eq!(locked(lock, "axum").as_deref(), Some("0.8.9"));
         assert_eq!(locked(lock, "yawc"), None);
         let module = "module bench\n\nrequire (\n\tgithub.com/lxzan/gws v1.9.1\n)\n";
@@ -478,6 +477,14 @@ mod tests {
             Some("1.9.1")
         );
         assert_eq!(required(module, "github.com/coder/websocket"), None);
+        for (said, expected) in [
+            ("go version go1.26.8 linux/amd64", Some("1.26.8")),
+            ("rustc 1.95.0 (abc 2026-10-01)", Some("1.95.0")),
+            ("nats-server: v2.9.10\n", Some("2.9.10")),
+            ("command not found", None),
+        ] {
+            assert_eq!(numbered(said).as_deref(), expected, "{said}");
+        }
     }
 
     #[test]
