@@ -25,6 +25,7 @@ use crate::bench::peers::{ECHO, Peer, SERVER_CORE, Server, Shop, named, say};
 use crate::bench::rows::{LIMITS, QUICK, ROWS, Row, Work};
 use crate::bench::table::{Calls, Report, results};
 use crate::context::{Context, target_directory};
+use crate::process;
 
 /// How often a disturbed sample is repeated.
 const REPEATS: usize = 2;
@@ -127,7 +128,7 @@ fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
         bail!("nothing could be measured; see {}", context.log.display());
     }
     let extras = Extras {
-        calls: run.calls(&rows),
+        calls: run.calls(&samples),
         scaling: run.scaling(&rows, machine.cores),
     };
     run.write(
@@ -288,14 +289,15 @@ impl Run<'_> {
             .context("nothing was measured")
     }
 
-    /// System calls a message of ours and of the limits; nothing where they cannot be counted.
-    fn calls(&self, rows: &[(Row, Vec<&'static str>)]) -> Option<Vec<Calls>> {
-        if !crate::process::exists("perf") {
+    /// System calls a message of those that were measured; nothing where they cannot be counted.
+    fn calls(&self, samples: &Samples) -> Option<Vec<Calls>> {
+        if !process::exists("perf") {
             return None;
         }
         let (mut found, mut wanted) = (Vec::new(), 0);
-        for (row, names) in rows.iter().filter(|(row, _)| COUNTED.contains(&row.name)) {
-            for peer in names.iter().filter_map(|name| named(name)) {
+        for row in ROWS.iter().filter(|row| COUNTED.contains(&row.name)) {
+            let measured = samples.get(row.name).into_iter().flat_map(BTreeMap::keys);
+            for peer in measured.filter_map(|name| named(name)) {
                 wanted += 1;
                 if let Some(counts) = self.count(peer, row.work) {
                     found.push((row.name, peer.name, counts));

@@ -1,7 +1,6 @@
 //! What all peers share: the allocator, the command line, one runtime on one thread, the listener, and the echo loop.
 
 pub mod echo;
-pub mod handshake;
 pub mod http;
 pub mod options;
 pub mod peer;

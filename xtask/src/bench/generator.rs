@@ -263,6 +263,10 @@ fn sample(said: &Value, work: Work) -> Result<Sample> {
         server: at("/server/cpu_share").unwrap_or(0.0),
         generator: at("/generator/cpu_share").unwrap_or(0.0),
         ratio: match work {
+            Work::Echo {
+                deflate: Deflate::Off,
+                ..
+            } => 0.0,
             Work::Echo { size, .. } => at("/bytes_received_each").unwrap_or(0.0) / f64::from(size),
             _ => 0.0,
         },
@@ -280,7 +284,7 @@ mod tests {
         connections: 1,
         size: 100,
         depth: 1,
-        deflate: Deflate::Off,
+        deflate: Deflate::Fresh,
     };
 
     #[test]

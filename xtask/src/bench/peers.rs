@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::bench::rows::{Deflate, Work};
+use crate::bench::rows::{Deflate, LIMITS, Work};
 use crate::context::Context;
 use crate::process::{self, Running};
 use crate::tools;
@@ -331,7 +331,16 @@ impl Shop {
     fn version(&self, context: &Context, peer: &Peer) -> Result<String> {
         let read = |file: &str| fs::read_to_string(context.root.join(file));
         match peer.origin {
-            Origin::Rust(package) => locked(&read("bench/rust/Cargo.lock")?, package),
+            Origin::Rust(package) => {
+                locked(&read("bench/rust/Cargo.lock")?, package).map(|version| {
+                    // The limits are no crates; what they stand on is named.
+                    if LIMITS.contains(&peer.name) {
+                        format!("({package} {version})")
+                    } else {
+                        version
+                    }
+                })
+            }
             Origin::Go(module) => required(&read("bench/go/go.mod")?, module),
             Origin::Node(package) | Origin::Bun(package) => {
                 let lock: serde_json::Value =

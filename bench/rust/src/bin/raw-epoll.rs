@@ -1,11 +1,11 @@
-//! The limit on bare epoll (mio): behind an opening handshake the bytes that come go back, whatever they are.
+//! The limit on bare epoll (mio): the bytes that come go back. No runtime, no HTTP and no WebSocket.
 
 use std::{
     collections::HashMap,
     io::{self, ErrorKind, Read as _, Write as _},
 };
 
-use antiphon_bench_peers::{Fault, handshake, options::Options};
+use antiphon_bench_peers::{Fault, options::Options};
 use mio::{
     Events, Interest, Poll, Token,
     net::{TcpListener, TcpStream},
@@ -17,8 +17,6 @@ struct Connection {
     stream: TcpStream,
     /// What the socket has not taken yet.
     left: Vec<u8>,
-    /// The request, until it is answered.
-    request: Option<Vec<u8>>,
 }
 
 fn main() -> Result<(), Fault> {
@@ -45,7 +43,6 @@ fn main() -> Result<(), Fault> {
                         Connection {
                             stream,
                             left: Vec::new(),
-                            request: Some(Vec::new()),
                         },
                     );
                     next += 1;
@@ -69,14 +66,6 @@ fn turn(connection: &mut Connection, buffer: &mut [u8]) -> io::Result<()> {
         match connection.stream.read(buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
-                if let Some(mut request) = connection.request.take() {
-                    request.extend_from_slice(&buffer[..read]);
-                    match handshake::answer(&request) {
-                        Some(answer) => drop(write(connection, &answer)?),
-                        None => connection.request = Some(request),
-                    }
-                    continue;
-                }
                 // A short read has emptied the socket: the edge that comes next is a new one.
                 if !write(connection, &buffer[..read])? || read < buffer.len() {
                     return Ok(());

@@ -1,4 +1,4 @@
-//! The limit on tokio: behind an opening handshake the bytes that come go back, whatever they are. One buffer for all.
+//! The limit on tokio: the bytes that come go back. No HTTP and no WebSocket; one buffer for all connections.
 
 use std::{
     cell::RefCell,
@@ -8,8 +8,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use antiphon_bench_peers::{Fault, Peer, Transport, handshake, options::Options, run};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use antiphon_bench_peers::{Fault, Peer, Transport, options::Options, run};
+use tokio::io::ReadBuf;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 512 * 1024]);
@@ -20,16 +20,6 @@ struct Raw;
 
 impl Peer for Raw {
     async fn serve<S: Transport>(self, mut stream: S) -> Result<(), Fault> {
-        let mut request = Vec::new();
-        let answer = loop {
-            if stream.read_buf(&mut request).await? == 0 {
-                return Ok(());
-            }
-            if let Some(answer) = handshake::answer(&request) {
-                break answer;
-            }
-        };
-        stream.write_all(&answer).await?;
         let mut left = Vec::new();
         poll_fn(|context| {
             BUFFER.with_borrow_mut(|buffer| turn(&mut stream, buffer, &mut left, context))
