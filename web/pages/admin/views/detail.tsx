@@ -98,9 +98,11 @@ function Content({ connection, closed, frames, reload }: {
           <Fact name={t("connectedAt")}>{date(connected_at)}</Fact>
           <Fact name={t("lastActive")}><Ago time={last_active} /></Fact>
           {login_at !== undefined && <Fact name={t("loginAt")}>{date(login_at)}</Fact>}
-          <Fact name={t("expires")}>
-            {expires_at === undefined ? t("never") : `${date(expires_at)} (${span(Math.max(0, expires_at - serverNow()))})`}
-          </Fact>
+          {closed === null && (
+            <Fact name={t("expires")}>
+              {expires_at === undefined ? t("never") : `${date(expires_at)} (${span(Math.max(0, expires_at - serverNow()))})`}
+            </Fact>
+          )}
           {user_agent !== undefined && <Fact name={t("agent")} wide><small>{user_agent}</small></Fact>}
         </dl>
       </section>

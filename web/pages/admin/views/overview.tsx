@@ -92,7 +92,7 @@ function Tile({ name, value, unit = "", sub, id, tone = "", share }: {
     <div class={`card tile ${tone}`} data-testid={`tile-${id}`}>
       <dt>{name}</dt>
       <dd>
-        <b>{value}<i>{unit}</i></b>
+        <b>{value}{unit !== "" && <i>{unit}</i>}</b>{" "}
         <span class="soft">{sub}</span>
         {share !== undefined && <meter aria-label={name} min={0} max={1} high={0.8} value={Math.min(1, share)} />}
       </dd>
