@@ -1,6 +1,7 @@
 //! Every fuzz target for a while, on stable Rust: libFuzzer needs coverage counters, and those are no nightly feature.
 
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -18,7 +19,7 @@ const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
 
-/// Builds the targets and runs one after the other.
+/// Builds the targets and runs them, one on each core.
 pub(super) fn fuzz(context: &Context) -> Result<Tally> {
     tools::debian(context, "c++", "g++")?;
     let folder = context.root.join("fuzz");
@@ -38,47 +39,61 @@ pub(super) fn fuzz(context: &Context) -> Result<Tally> {
         .env("RUSTFLAGS", FLAGS)
         .env("CARGO_TARGET_DIR", context.target.join("fuzz"));
     process::must(context, Duration::from_secs(900), &mut build)?;
-    let mut tally = Tally::default();
-    for target in targets(&std::fs::read_to_string(folder.join("Cargo.toml"))?) {
-        let work = context.target.join("fuzz-run").join(&target);
-        let corpus = work.join("corpus");
-        std::fs::create_dir_all(&corpus)?;
-        let mut run = Command::new(
-            context
-                .target
-                .join("fuzz")
-                .join(&host)
-                .join("release")
-                .join(&target),
-        );
-        run.arg(format!("-max_total_time={SECONDS}")).args([
-            "-max_len=4096",
-            "-rss_limit_mb=1024",
-            "-timeout=10",
-            "-print_final_stats=1",
-            "-verbosity=0",
-        ]);
-        run.arg(format!("-artifact_prefix={}/", work.display()))
-            .arg(corpus)
-            .current_dir(&work);
-        let (good, output) = process::run(
-            context,
-            Duration::from_secs(u64::from(SECONDS) + 60),
-            &mut run,
-        )?;
-        // A target that was not instrumented finds nothing, and must not look as if all were well.
-        let found = output
-            .lines()
-            .find_map(|line| line.strip_prefix("stat::new_units_added:"));
-        let guided =
-            found.is_some_and(|count| count.trim().parse().is_ok_and(|count: u64| count > 0));
-        tally.add(&Tally::one(good && guided));
-        context.write(&format!(
-            "{} {target}",
-            if good && guided { "ok" } else { "not ok" }
-        ));
-    }
-    Ok(tally)
+    let names = Mutex::new(targets(&std::fs::read_to_string(
+        folder.join("Cargo.toml"),
+    )?));
+    let tally = Mutex::new(Ok(Tally::default()));
+    // One on each core: a target has one thread.
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(target) = locked(&names).pop() {
+                    let one = run(context, &host, &target);
+                    let mut tally = locked(&tally);
+                    match (&mut *tally, one) {
+                        (Ok(tally), Ok(good)) => tally.add(&Tally::one(good)),
+                        (Ok(_), Err(error)) => *tally = Err(error),
+                        (Err(_), _) => {}
+                    }
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs one target. Whether it found nothing wrong, and found its way.
+fn run(context: &Context, host: &str, target: &str) -> Result<bool> {
+    let work = context.target.join("fuzz-run").join(target);
+    let corpus = work.join("corpus");
+    std::fs::create_dir_all(&corpus)?;
+    let built = context.target.join("fuzz").join(host).join("release");
+    let mut run = Command::new(built.join(target));
+    run.arg(format!("-max_total_time={SECONDS}")).args([
+        "-max_len=4096",
+        "-rss_limit_mb=1024",
+        "-timeout=10",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]);
+    run.arg(format!("-artifact_prefix={}/", work.display()))
+        .arg(corpus)
+        .current_dir(&work);
+    let patience = Duration::from_secs(u64::from(SECONDS) + 60);
+    let (good, output) = process::run(context, patience, &mut run)?;
+    // A target that was not instrumented finds nothing, and must not look as if all were well.
+    let found = output
+        .lines()
+        .find_map(|line| line.strip_prefix("stat::new_units_added:"));
+    let guided = found.is_some_and(|count| count.trim().parse().is_ok_and(|count: u64| count > 0));
+    let verdict = if good && guided { "ok" } else { "not ok" };
+    context.write(&format!("{verdict} {target}"));
+    Ok(good && guided)
 }
 
 /// The names of the targets.
