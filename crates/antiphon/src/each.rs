@@ -10,7 +10,11 @@ use std::{
 use antiphon_proto::{connection::Connection, message::MessageRef, sender::Batch};
 
 use crate::{
-    driver::{CORK_LIMIT, Many, Place, with_scratch},
+    driver::{
+        CORK_LIMIT,
+        many::{Many, Place},
+        with_scratch,
+    },
     error::Result,
     socket::WebSocket,
 };

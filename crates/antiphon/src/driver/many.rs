@@ -1,0 +1,172 @@
+//! The driver's short ways: many messages of one read at once, and answers that pass the output by.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    task::{Context, Poll, ready},
+};
+
+use antiphon_proto::{
+    connection::Input,
+    message::{Message, MessageKind},
+    sender::Batch,
+};
+use tokio::{io::ReadBuf, time::Instant};
+
+use crate::{
+    driver::{CORK_LIMIT, Driver, Item, Want},
+    error::Error,
+};
+
+/// Messages that a receiver takes at once, of those that were read together, and about how many bytes of them.
+const MAX_AHEAD: usize = 16;
+const MAX_AHEAD_BYTES: usize = 16 * 1024;
+
+/// Where a message stands in a buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) kind: MessageKind,
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+}
+
+/// What many messages may be received as.
+#[derive(Debug)]
+pub(crate) enum Many {
+    /// Where the places say.
+    InBuffer,
+    One(Message),
+}
+
+impl Driver {
+    /// The next messages, where they stand in `buffer` or by themselves; `None` after the closing handshake.
+    pub(crate) fn poll_many(
+        &mut self,
+        cx: &Context<'_>,
+        buffer: &mut [u8],
+        places: &mut Vec<Place>,
+    ) -> Poll<Result<Option<Many>, Error>> {
+        loop {
+            let fresh = self.unread.is_empty()
+                && self.inbox.is_empty()
+                && !(self.end_reported || self.skip_message || self.inside_parts)
+                && self.connection.is_open()
+                && self.connection.is_between_messages();
+            if !fresh {
+                match ready!(self.poll_receive(cx, Want::Whole))? {
+                    Some(Item::Message(message)) => {
+                        return Poll::Ready(Ok(Some(Many::One(message))));
+                    }
+                    // The rest of a message whose reader was dropped.
+                    Some(Item::Part { .. }) => continue,
+                    None => return Poll::Ready(Ok(None)),
+                }
+            }
+            self.register_receiver(cx);
+            if self.has_output() && !self.corked {
+                let _ = self.poll_write_out();
+            }
+            let mut read = ReadBuf::new(buffer);
+            let mut by_all = Context::from_waker(&self.waker);
+            let Poll::Ready(result) = self.transport.poll_read(&mut by_all, &mut read) else {
+                ready!(self.poll_timer());
+                continue;
+            };
+            self.now = Instant::now();
+            let filled = read.filled().len();
+            if result.is_err() || filled == 0 {
+                if let Err(error) = result {
+                    self.failure = Some(error);
+                }
+                self.connection.handle_eof(self.now.into_std());
+                continue;
+            }
+            let now = self.now.into_std();
+            self.connection.deliver_parts(false);
+            let mut input = Input::new(&mut buffer[..filled]);
+            while let Some(message) = self.connection.take_whole(now, &mut input) {
+                let (kind, length) = (message.kind(), message.as_bytes().len());
+                let start = filled - input.remaining().len() - length;
+                places.push(Place {
+                    kind,
+                    start,
+                    length,
+                });
+            }
+            self.unread = input.remaining().to_vec();
+            self.parsed = 0;
+            if !places.is_empty() {
+                return Poll::Ready(Ok(Some(Many::InBuffer)));
+            }
+        }
+    }
+
+    /// The next message of what has been read, where it is a common one: whole, good, and not compressed.
+    #[inline]
+    pub(crate) fn next_whole(&mut self) -> Option<Message> {
+        if self.parsed == self.unread.len() || self.skip_message || self.inside_parts {
+            return None;
+        }
+        self.connection.deliver_parts(false);
+        let mut input = Input::new(&mut self.unread[self.parsed..]);
+        let now = self.now.into_std();
+        let message = self.connection.take_whole(now, &mut input)?.to_message();
+        let left = input.remaining().len();
+        self.parsed = self.unread.len() - left;
+        if left == 0 {
+            self.unread = Vec::new();
+            self.parsed = 0;
+        }
+        Some(message)
+    }
+
+    /// Adds the messages that follow what was just received, as far as they are common ones, so that one lock serves
+    /// many.
+    pub(crate) fn take_ahead(&mut self, ahead: &mut VecDeque<Message>) {
+        if self.parsed == self.unread.len() || !self.inbox.is_empty() {
+            return;
+        }
+        let mut bytes = 0;
+        ahead.reserve_exact(MAX_AHEAD);
+        while ahead.len() < MAX_AHEAD
+            && bytes < MAX_AHEAD_BYTES
+            && let Some(message) = self.next_whole()
+        {
+            bytes += message.len();
+            ahead.push_back(message);
+        }
+    }
+
+    /// Queues a message where nothing but that is to be done: in a handler's turn, with room. Whether it did.
+    #[inline]
+    pub(crate) fn queue_in_turn(&mut self, message: &Message) -> bool {
+        self.corked
+            && !self.write_failed
+            && self.connection.buffered()
+                < CORK_LIMIT.min(self.connection.config().write_high_water)
+            && self.queue(|connection| connection.send(message)).is_ok()
+    }
+
+    /// Writes a batch past the output, where nothing waits there. What the transport does not take is queued. Whether it
+    /// did: else the batch is as it was.
+    pub(crate) fn write_batch(&mut self, batch: &mut Batch) -> bool {
+        if self.write_failed || self.transport.holds_back() {
+            return false;
+        }
+        let Some(frames) = self.connection.batch_output(batch) else {
+            return false;
+        };
+        let length = frames.len();
+        let mut cx = Context::from_waker(&self.waker);
+        let frames = [IoSlice::new(frames)];
+        // What fails here fails again where the batch is queued, and is told there.
+        let Poll::Ready(Ok(written @ 1..)) = self.transport.poll_write(&mut cx, &frames) else {
+            return false;
+        };
+        let now = self.now.into_std();
+        self.connection.wrote_batch(now, batch, written);
+        self.queued += length as u64;
+        self.written += written as u64;
+        true
+    }
+}
