@@ -73,6 +73,8 @@ export function showEmpty(): void {
   const alone = here().size < 2;
   $("empty").hidden = said ?? true;
   $("empty-second").hidden = !alone;
+  // One way to the second tab is enough.
+  $("second").hidden = alone && !said;
   words.put($("empty-title"), alone ? "emptyAlone" : "empty");
   words.put($("empty-more"), alone ? "emptyAloneMore" : "emptyMore");
 }
