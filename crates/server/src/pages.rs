@@ -2,7 +2,10 @@
 //!
 //! They are built from `web/pages` and `web/src`, and committed as they were built.
 
+use std::sync::{Arc, OnceLock};
+
 use axum::{Router, body::Body, response::Response, routing::get};
+use bytes::Bytes;
 use http::{HeaderValue, header};
 
 /// Everything comes from this server; nobody frames the page; nothing is written inline.
@@ -37,10 +40,10 @@ macro_rules! files {
     };
 }
 
-const ECHO: Files = files!("echo");
-const CHAT: Files = files!("chat");
-const WATCH: Files = files!("watch");
-const ADMIN: Files = files!("admin");
+static ECHO: Files = files!("echo");
+static CHAT: Files = files!("chat");
+static WATCH: Files = files!("watch");
+static ADMIN: Files = files!("admin");
 const CLIENT: &str = include_str!("../pages/antiphon.js");
 /// The licences of the libraries that the admin page holds.
 const LICENSES: &str = include_str!("../pages/admin.licenses.txt");
@@ -50,11 +53,34 @@ const ICON: &str = include_str!("../pages/icon.svg");
 const MODE_ECHO: &str = "data-mode=\"echo\"";
 const MODE_COMMAND: &str = "data-mode=\"command\"";
 
+/// Where the demo's pages are told where the admin page is.
+const NO_ADMIN: &str = "data-admin=\"\"";
+
+/// Where the admin page is, once that is known: the pages of the demo link to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ToAdmin(Arc<OnceLock<String>>);
+
+impl ToAdmin {
+    /// From now on the pages say so. The address is made of a socket's, and safe in HTML.
+    pub(crate) fn found(&self, address: String) {
+        // A server has one admin page: the first address stays.
+        let _ = self.0.set(address);
+    }
+
+    fn into_html(&self, html: &'static str) -> Bytes {
+        match self.0.get() {
+            Some(address) => {
+                let link = format!("data-admin=\"{address}\"");
+                Bytes::from(html.replacen(NO_ADMIN, &link, 1))
+            }
+            None => Bytes::from_static(html.as_bytes()),
+        }
+    }
+}
+
 /// Which page stands at `/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Page {
-    /// Talk to an echo.
-    Echo,
     /// Talk to a program.
     Command,
     /// See a file.
@@ -63,22 +89,28 @@ pub(crate) enum Page {
 
 /// The page at `/` and the files that it needs.
 pub(crate) fn routes(page: Page) -> Router {
-    let (files, html) = match page {
-        Page::Echo => (ECHO, ECHO.html.to_owned()),
-        Page::Command => (ECHO, ECHO.html.replacen(MODE_ECHO, MODE_COMMAND, 1)),
-        Page::Watch => (WATCH, WATCH.html.to_owned()),
-    };
-    at("/", html, &files).merge(icon())
+    match page {
+        Page::Command => {
+            let html = Bytes::from(ECHO.html.replacen(MODE_ECHO, MODE_COMMAND, 1));
+            at("/", &ECHO, move || html.clone())
+        }
+        Page::Watch => at("/", &WATCH, || Bytes::from_static(WATCH.html.as_bytes())),
+    }
+    .merge(icon())
 }
 
-/// The chat at `/chat`, beside the page of the echo.
-pub(crate) fn chat() -> Router {
-    at("/chat", CHAT.html.to_owned(), &CHAT)
+/// The page of the echo at `/`, and the chat at `/chat` beside it.
+pub(crate) fn demo(to_admin: &ToAdmin) -> Router {
+    let page = |path, files: &'static Files| {
+        let to_admin = to_admin.clone();
+        at(path, files, move || to_admin.into_html(files.html))
+    };
+    page("/", &ECHO).merge(page("/chat", &CHAT)).merge(icon())
 }
 
 /// The admin page at `/`: of a server of its own.
 pub(crate) fn admin() -> Router {
-    at("/", ADMIN.html.to_owned(), &ADMIN)
+    at("/", &ADMIN, || Bytes::from_static(ADMIN.html.as_bytes()))
         .merge(icon())
         .route("/licenses.txt", get(|| async { answer(TEXT, LICENSES) }))
 }
@@ -99,16 +131,19 @@ pub(crate) fn client(path: &str) -> Router {
     Router::new().route(path, get(answer))
 }
 
-fn at(path: &str, html: String, files: &Files) -> Router {
-    let html = bytes::Bytes::from(html);
-    [(files.script, SCRIPT), (files.style, STYLE)]
-        .into_iter()
-        .fold(
-            Router::new().route(path, get(move || async move { answer(HTML, html) })),
-            |routes, ((path, body), kind)| {
-                routes.route(path, get(move || async move { answer(kind, body) }))
-            },
+fn at(
+    path: &str,
+    files: &Files,
+    html: impl Fn() -> Bytes + Clone + Send + Sync + 'static,
+) -> Router {
+    let (script, style) = (files.script, files.style);
+    Router::new()
+        .route(path, get(move || async move { answer(HTML, html()) }))
+        .route(
+            script.0,
+            get(move || async move { answer(SCRIPT, script.1) }),
         )
+        .route(style.0, get(move || async move { answer(STYLE, style.1) }))
 }
 
 fn icon() -> Router {
@@ -142,7 +177,7 @@ pub(crate) fn answer(kind: &'static str, body: impl Into<Body>) -> Response {
 mod tests {
     use super::*;
 
-    const PAGES: [Files; 4] = [ECHO, CHAT, WATCH, ADMIN];
+    const PAGES: [&Files; 4] = [&ECHO, &CHAT, &WATCH, &ADMIN];
 
     /// A script without what only looks like something forbidden: names of XML's vocabularies are addresses that nobody
     /// fetches, and Preact sets HTML where an element asks for it, which none does.
@@ -274,15 +309,31 @@ mod tests {
         assert_eq!(ECHO.html.matches(MODE_ECHO).count(), 1);
     }
 
+    #[test]
+    fn the_pages_of_the_demo_say_where_the_admin_page_is_once_it_is_there() {
+        let to_admin = ToAdmin::default();
+        for files in [&ECHO, &CHAT] {
+            assert_eq!(files.html.matches(NO_ADMIN).count(), 1);
+            assert_eq!(to_admin.into_html(files.html), files.html);
+        }
+        to_admin.found("http://127.0.0.1:8200/".into());
+        for files in [&ECHO, &CHAT] {
+            let html = to_admin.into_html(files.html);
+            let html = std::str::from_utf8(&html).unwrap();
+            assert!(html.contains("data-admin=\"http://127.0.0.1:8200/\""));
+        }
+    }
+
     #[tokio::test]
     async fn every_file_is_there_with_its_kind_and_its_headers() {
         use tower_service::Service as _;
         let own = ("same-origin", None);
+        let nowhere = ToAdmin::default();
         for (routes, path, kind, (policy, origin)) in [
-            (routes(Page::Echo), "/", HTML, own),
+            (demo(&nowhere), "/", HTML, own),
             (routes(Page::Command), "/echo.js", SCRIPT, own),
             (routes(Page::Watch), "/watch.css", STYLE, own),
-            (chat(), "/chat", HTML, own),
+            (demo(&nowhere), "/chat", HTML, own),
             (admin(), "/", HTML, own),
             (admin(), "/icon.svg", PICTURE, own),
             (admin(), "/licenses.txt", TEXT, own),

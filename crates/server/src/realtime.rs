@@ -6,7 +6,7 @@ mod reload;
 mod site;
 mod wiring;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use antiphon::{
     Config as SocketConfig, DeflateConfig, Origins, Running, Server, ServerTls, peer::Network,
@@ -26,7 +26,9 @@ use crate::{
     failure::{Exit, Failure},
     health,
     listen::{Hangup, Stop, for_browsers, runtime, say, unusable},
-    metrics, pages, tls,
+    metrics,
+    pages::{self, ToAdmin},
+    tls,
 };
 
 /// Where a client of the demo is let in without a token.
@@ -38,14 +40,14 @@ pub(crate) enum Use {
     Real,
 }
 
-/// Serves until a signal. `pages` are served beside the hub, and all of it behind `guard`.
+/// Serves until a signal. `pages` are served beside the hub, and told where the admin page is; all of it behind `guard`.
 ///
 /// # Errors
 ///
 /// The configuration has problems, or an address cannot be used.
 pub(crate) fn run(
     args: &ServeArgs,
-    pages: Router,
+    pages: (Router, ToAdmin),
     purpose: Use,
     guard: impl FnOnce(Router) -> Router,
 ) -> Result<(), Failure> {
@@ -148,7 +150,7 @@ fn load_all(
 async fn serve(
     sources: Sources,
     loaded: Loaded,
-    pages: Router,
+    (pages, to_admin): (Router, ToAdmin),
     purpose: Use,
     guard: impl FnOnce(Router) -> Router,
 ) -> Result<(), Failure> {
@@ -164,6 +166,9 @@ async fn serve(
     if let Some(admin) = &site.admin {
         let page = start_admin(&config, admin, purpose).await?;
         announce_admin(&config, &page, purpose);
+        if let Some(address) = page.local_addrs().first() {
+            to_admin.found(admin_url(&config, *address));
+        }
         beside.push(page);
     }
     let chores = tokio::spawn(site.clone().chores());
@@ -326,20 +331,19 @@ const ADMIN_MESSAGE: usize = 1024 * 1024;
 const ADMIN_CONNECTIONS: usize = 128;
 
 fn announce_admin(config: &Config, page: &Running, purpose: Use) {
-    let secure = if config.admin.tls { "s" } else { "" };
     for address in page.local_addrs() {
-        let address = for_browsers(*address);
+        let url = admin_url(config, *address);
         match (purpose, &config.admin.token) {
             // On this machine alone, and anew at each start.
-            (Use::Demo, Some(token)) => {
-                say(&format!(
-                    "Admin: http{secure}://{address}/#token={}",
-                    token.expose()
-                ));
-            }
-            _ => say(&format!("admin on http{secure}://{address}/")),
+            (Use::Demo, Some(token)) => say(&format!("Admin: {url}#token={}", token.expose())),
+            _ => say(&format!("admin on {url}")),
         }
     }
+}
+
+fn admin_url(config: &Config, address: SocketAddr) -> String {
+    let secure = if config.admin.tls { "s" } else { "" };
+    format!("http{secure}://{}/", for_browsers(address))
 }
 
 fn proxies(config: &Config) -> Vec<Network> {

@@ -18,7 +18,7 @@ use crate::{
     echo,
     failure::Failure,
     host, listen,
-    pages::{self, Page},
+    pages::{self, Page, ToAdmin},
     realtime::{self, Use},
     watch::{self, Watched},
 };
@@ -31,13 +31,13 @@ use crate::{
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     args.check()?;
     if args.dev {
-        let routes = pages::routes(Page::Echo)
-            .route("/ws", any(echo::answer))
-            .merge(pages::chat());
-        return realtime::run(args, routes, Use::Demo, |routes| guard(args, routes));
+        let to_admin = ToAdmin::default();
+        let routes = pages::demo(&to_admin).route("/ws", any(echo::answer));
+        let pages = (routes, to_admin);
+        return realtime::run(args, pages, Use::Demo, |routes| guard(args, routes));
     }
     if args.source.config.is_some() || !args.source.set.is_empty() {
-        return realtime::run(args, Router::new(), Use::Real, |routes| routes);
+        return realtime::run(args, Default::default(), Use::Real, |routes| routes);
     }
     listen::runtime()?.block_on(async {
         let routes = if let Some(path) = &args.watch {
