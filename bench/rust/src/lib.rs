@@ -3,6 +3,7 @@
 pub mod echo;
 pub mod http;
 pub mod options;
+pub mod ours;
 pub mod peer;
 pub mod server;
 

@@ -59,6 +59,7 @@ pub(super) struct Peer {
 /// Everything that can be measured.
 pub(super) const PEERS: &[Peer] = &[
     peer("antiphon", Origin::Rust("antiphon")),
+    peer("antiphon-each", Origin::Rust("antiphon")),
     peer("antiphon-axum", Origin::Rust("antiphon")),
     peer("antiphon-serve", Origin::Serve(&[])),
     peer(

@@ -189,8 +189,8 @@ fn details(row: &Row, figures: &Figures, text: &mut String) {
     let limit = best(figures, &LIMITS).map(|(_, figure)| figure.median.value);
     let ours = row
         .ours
-        .first()
-        .and_then(|(name, _)| figures.get(name))
+        .iter()
+        .find_map(|(name, _)| figures.get(name))
         .map(|figure| figure.median.value);
     let compressed = figures.values().any(|figure| figure.median.ratio > 0.0);
     let timed = figures.values().any(|figure| figure.median.p99 > 0.0);
