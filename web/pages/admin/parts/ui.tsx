@@ -86,7 +86,7 @@ export function Field(props: FieldProps): JSX.Element {
     );
   }
   return (
-    <label class="labelled">
+    <label class={props.type === "datetime-local" ? "labelled moment" : "labelled"}>
       <span>{props.label}</span>
       {input}
     </label>
