@@ -172,9 +172,10 @@ async fn serve(
         beside.push(page);
     }
     let chores = tokio::spawn(site.clone().chores());
+    let servers: Vec<&Running> = beside.iter().chain([&*running]).collect();
     tokio::select! {
         ended = running.wait() => return ended.map_err(Failure::from),
-        () = reload::on_hangup(&site, &running, &mut hangup) => {}
+        () = reload::on_hangup(&site, &servers, &mut hangup) => {}
         () = stop.signal() => {}
     }
     tokio::select! {
@@ -280,14 +281,11 @@ async fn beside(site: &Site, config: &Config) -> Result<Vec<Running>, Failure> {
     Ok(running)
 }
 
-/// Where the admin page listens, where nothing else is said.
-const ADMIN: &str = "127.0.0.1:8190";
-
 /// The server of the admin page.
 async fn start_admin(config: &Config, admin: &Admin, purpose: Use) -> Result<Running, Failure> {
     requests::install(admin);
     pulse::start(admin);
-    let listen = config.admin.listen.as_deref().unwrap_or(ADMIN);
+    let listen = config.admin.address().unwrap_or(ANY_PORT);
     let started = admin_server(config, admin, listen)?.start().await;
     let started = match started {
         // The demo takes the port beside its own, where that is free.

@@ -109,7 +109,11 @@ impl Journal {
     /// Writes down what an administrator has done, and logs it.
     pub(crate) fn did(&self, action: &'static str, detail: String, address: Option<IpAddr>) {
         let from = address.map(tracing::field::display);
-        tracing::info!(target: "antiphon::admin", action, detail, from, "an administrator");
+        if action == "login_failed" {
+            tracing::warn!(target: "antiphon::admin", action, from, "somebody is not let in");
+        } else {
+            tracing::info!(target: "antiphon::admin", action, detail, from, "an administrator");
+        }
         self.lock().write(Entry {
             kind: "admin",
             action: Some(action),

@@ -380,10 +380,10 @@ impl Rules<'_> {
     fn addresses(&mut self, config: &Config) {
         let mut taken: BTreeMap<u16, (&str, &str)> = BTreeMap::new();
         let own = [
-            ("server.listen", Some(&config.server.listen)),
-            ("api.listen", config.api.listen.as_ref()),
-            ("admin.listen", config.admin.listen.as_ref()),
-            ("metrics.listen", config.metrics.listen.as_ref()),
+            ("server.listen", Some(&*config.server.listen)),
+            ("api.listen", config.api.listen.as_deref()),
+            ("admin.listen", config.admin.address()),
+            ("metrics.listen", config.metrics.listen.as_deref()),
         ];
         for (key, address) in own {
             let Some(address) = address else { continue };
@@ -397,7 +397,9 @@ impl Rules<'_> {
                 taken.insert(port, (key, host));
                 continue;
             };
-            if host == other_host && other != "server.listen" {
+            // The admin page shares its address with nobody.
+            let is_admin = [key, other].contains(&"admin.listen");
+            if host == other_host && other != "server.listen" && !is_admin {
                 continue;
             }
             let overlap = host == other_host || is_all(host) || is_all(other_host);

@@ -496,6 +496,14 @@ section! {
     }
 }
 
+impl Admin {
+    /// Where the page listens; nowhere without a token.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.token.as_ref()?;
+        Some(self.listen.as_deref().unwrap_or("127.0.0.1:8190"))
+    }
+}
+
 section! {
     /// Metrics for Prometheus. On the server's own address they need a token.
     Metrics at "metrics" {

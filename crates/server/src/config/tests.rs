@@ -205,6 +205,14 @@ fn each_wrong_file_says_what_is_wrong_where_and_what_to_do() {
             "F:2:1: admin.listen: needs a token: there is none by default; set admin.token or admin.token_file",
         ),
         (
+            "[admin]\ntoken = \"0123456789abcdef\"\ntls = true",
+            "F:3:1: admin.tls: needs the certificate of [tls]; set tls.cert and tls.key, or leave it out",
+        ),
+        (
+            "[admin]\ntoken = \"0123456789abcdef\"\n[api]\nlisten = \"127.0.0.1:8190\"",
+            "F:2:1: admin.listen: is 127.0.0.1:8190, where api.listen is already; choose another port",
+        ),
+        (
             "[metrics]\ntoken = \"short\"",
             "F:2:1: metrics.token: is shorter than 16 characters; make one with: openssl rand -hex 32",
         ),
@@ -583,6 +591,15 @@ fn plain_text_for_everybody_is_warned_of() {
         ),
         ("[server]\nlisten = \"localhost:80\"", false),
         ("[server]\nlisten = \"[::1]:80\"", false),
+        (
+            "[admin]\nlisten = \"0.0.0.0:80\"\ntoken = \"0123456789abcdef\"",
+            true,
+        ),
+        (
+            "[admin]\nlisten = \"0.0.0.0:80\"\ntoken = \"0123456789abcdef\"\ntls = true\n[tls]\nself_signed = true",
+            false,
+        ),
+        ("[admin]\ntoken = \"0123456789abcdef\"", false),
     ] {
         assert_eq!(!loaded(text).unwrap().warnings.is_empty(), warned, "{text}");
     }
@@ -592,7 +609,11 @@ fn plain_text_for_everybody_is_warned_of() {
 fn ports_may_be_shared_where_both_agree() {
     let admin = "[admin]\ntoken = \"0123456789abcdef\"\nlisten = \"127.0.0.1:9000\"\n";
     for (rest, good) in [
-        ("[metrics]\nlisten = \"127.0.0.1:9000\"", true),
+        ("[metrics]\nlisten = \"127.0.0.1:9000\"", false),
+        (
+            "[metrics]\nlisten = \"127.0.0.1:9001\"\n[api]\nlisten = \"127.0.0.1:9001\"",
+            true,
+        ),
         (
             "[metrics]\nlisten = \"127.0.0.1:0\"\n[api]\nlisten = \"127.0.0.1:0\"",
             true,

@@ -6,7 +6,7 @@ use super::site::Site;
 use crate::{config::load, listen::Hangup};
 
 /// Reads again.
-pub(crate) fn reload(site: &Site, running: &Running) {
+pub(crate) fn reload(site: &Site, servers: &[&Running]) {
     match load::load(&site.sources) {
         Err(problems) => {
             for problem in &problems.0 {
@@ -35,16 +35,19 @@ pub(crate) fn reload(site: &Site, running: &Running) {
             }
         }
     }
-    match running.reload_tls() {
-        Ok(()) => tracing::info!("certificates are read again"),
-        Err(error) => tracing::error!("the old certificate stays: {error}"),
+    for server in servers {
+        if let Err(error) = server.reload_tls() {
+            tracing::error!("the old certificate stays: {error}");
+            return;
+        }
     }
+    tracing::info!("certificates are read again");
 }
 
 /// Reloads at each SIGHUP, for ever.
-pub(crate) async fn on_hangup(site: &Site, running: &Running, hangup: &mut Hangup) {
+pub(crate) async fn on_hangup(site: &Site, servers: &[&Running], hangup: &mut Hangup) {
     loop {
         hangup.signal().await;
-        reload(site, running);
+        reload(site, servers);
     }
 }
