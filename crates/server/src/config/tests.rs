@@ -210,7 +210,7 @@ fn each_wrong_file_says_what_is_wrong_where_and_what_to_do() {
         ),
         (
             "[admin]\ntoken = \"0123456789abcdef\"\n[api]\nlisten = \"127.0.0.1:8190\"",
-            "F:2:1: admin.listen: is 127.0.0.1:8190, where api.listen is already; choose another port",
+            "admin.listen: is 127.0.0.1:8190, where api.listen is already; choose another port",
         ),
         (
             "[metrics]\ntoken = \"short\"",
