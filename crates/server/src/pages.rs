@@ -67,7 +67,7 @@ impl ToAdmin {
         let _ = self.0.set(address);
     }
 
-    fn into_html(&self, html: &'static str) -> Bytes {
+    fn fill(&self, html: &'static str) -> Bytes {
         match self.0.get() {
             Some(address) => {
                 let link = format!("data-admin=\"{address}\"");
@@ -103,7 +103,7 @@ pub(crate) fn routes(page: Page) -> Router {
 pub(crate) fn demo(to_admin: &ToAdmin) -> Router {
     let page = |path, files: &'static Files| {
         let to_admin = to_admin.clone();
-        at(path, files, move || to_admin.into_html(files.html))
+        at(path, files, move || to_admin.fill(files.html))
     };
     page("/", &ECHO).merge(page("/chat", &CHAT)).merge(icon())
 }
@@ -314,11 +314,11 @@ mod tests {
         let to_admin = ToAdmin::default();
         for files in [&ECHO, &CHAT] {
             assert_eq!(files.html.matches(NO_ADMIN).count(), 1);
-            assert_eq!(to_admin.into_html(files.html), files.html);
+            assert_eq!(to_admin.fill(files.html), files.html);
         }
         to_admin.found("http://127.0.0.1:8200/".into());
         for files in [&ECHO, &CHAT] {
-            let html = to_admin.into_html(files.html);
+            let html = to_admin.fill(files.html);
             let html = std::str::from_utf8(&html).unwrap();
             assert!(html.contains("data-admin=\"http://127.0.0.1:8200/\""));
         }
