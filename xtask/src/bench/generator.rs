@@ -191,6 +191,8 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
                 "--in-flight",
                 &in_flight.to_string(),
             ]);
+            // Ten thousand subscribers take their time to join.
+            add(&["--timeout", "30s"]);
             if deflate != Deflate::Off {
                 add(compressed);
             }
