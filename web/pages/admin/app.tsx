@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { useCell } from "./lib/cell.js";
 import { useTick } from "./lib/clock.js";
 import { hashOf, type ViewName, VIEWS } from "./lib/route.js";
-import { access, connectNow, heard, logout, sampled, samples, state } from "./link.js";
+import { access, connectNow, heard, hello, logout, sampled, samples, state } from "./link.js";
 import { Icon, Mark } from "./parts/icons.js";
 import { KickDialog } from "./parts/kick.js";
 import { Switches } from "./parts/switches.js";
@@ -143,7 +143,8 @@ function Banner(): JSX.Element {
   const { t, clock } = useTexts();
   const link = useCell(state);
   const last = useCell(heard);
-  const away = link.name === "waiting" || link.name === "closed";
+  // Before the first answer there is nothing that could be old.
+  const away = useCell(hello) === undefined ? link.name === "waiting" || link.name === "closed" : link.name !== "open";
   return (
     <div role="status">
       {away && (

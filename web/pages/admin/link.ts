@@ -70,6 +70,7 @@ export async function logout(): Promise<void> {
 function enter(found: http.Session): void {
   csrf = found.csrf;
   kept.set("admin", "in");
+  state.set({ name: "connecting" });
   connect();
   access.set("in");
 }

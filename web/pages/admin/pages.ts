@@ -90,7 +90,7 @@ export function useRows(key: string, query: () => Omit<ConnectionsQuery, "offset
 
   useEffect(() => {
     reload();
-    const timer = every === undefined ? 0 : setInterval(() => !document.hidden && reload(), every);
+    const timer = every === undefined ? 0 : setInterval(() => !document.hidden && held.current.asking.size === 0 && reload(), every);
     return () => clearInterval(timer);
   }, [reload, generation, every]);
 
@@ -121,6 +121,14 @@ function forget(pages: Map<number, unknown>, near: number): void {
   if (pages.size <= MAX_PAGES) return;
   const far = [...pages.keys()].reduce((a, b) => (Math.abs(b - near) > Math.abs(a - near) ? b : a));
   pages.delete(far);
+}
+
+/** What was fetched behind a name before: a list that is fetched again keeps its length. */
+function behind<Item>(items: readonly Item[], last: Item | undefined, nameOf: (item: Item) => string): readonly Item[] {
+  if (last === undefined) return [];
+  const name = nameOf(last);
+  const at = items.findIndex((item) => nameOf(item) === name);
+  return at >= 0 ? items.slice(at + 1) : items.filter((item) => nameOf(item) > name);
 }
 
 type Listed = "admin/users" | "admin/tags";
@@ -169,7 +177,10 @@ export function useChain<Name extends Listed>(
         .then((reply) => {
           if (mine.signal.aborted) return;
           const items = reply.items as Item[];
-          setHeld({ key, items: [...before, ...items], total: reply.total, open: items.length === limit });
+          const open = items.length === limit;
+          const rest = onward || !open ? [] : behind(latest.current?.items ?? [], items.at(-1), nameOf);
+          const kept = { total: reply.total, open: rest.length > 0 ? (latest.current?.open ?? open) : open };
+          setHeld({ key, items: [...before, ...items, ...rest], ...kept });
         })
         .catch((error: unknown) => {
           if (!mine.signal.aborted) setHeld({ ...(latest.current ?? { items: [], open: false }), key, error });
@@ -183,7 +194,7 @@ export function useChain<Name extends Listed>(
 
   useEffect(() => {
     load(false);
-    const timer = every === undefined ? 0 : setInterval(() => !document.hidden && load(false), every);
+    const timer = every === undefined ? 0 : setInterval(() => !document.hidden && asking.current === undefined && load(false), every);
     return () => {
       clearInterval(timer);
       asking.current?.abort();

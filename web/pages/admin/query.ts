@@ -30,16 +30,20 @@ export function useQuery<Name extends keyof Requests>(
     if (data === undefined || state.value.name !== "open") return;
     const mine = new AbortController();
     asking.current = mine;
-    request(name, data, { signal: mine.signal }).then(
-      (reply) => !mine.signal.aborted && setResult({ key, data: reply }),
-      (error: unknown) =>
-        !mine.signal.aborted && setResult((last) => ({ ...(last?.key === key ? last : {}), key, error })),
-    );
+    request(name, data, { signal: mine.signal })
+      .then(
+        (reply) => !mine.signal.aborted && setResult({ key, data: reply }),
+        (error: unknown) =>
+          !mine.signal.aborted && setResult((last) => ({ ...(last?.key === key ? last : {}), key, error })),
+      )
+      .finally(() => {
+        if (asking.current === mine) asking.current = undefined;
+      });
   }, [key]);
 
   useEffect(() => {
     load();
-    const timer = every === undefined ? 0 : setInterval(() => !document.hidden && load(), every);
+    const timer = every === undefined ? 0 : setInterval(() => !document.hidden && asking.current === undefined && load(), every);
     return () => {
       clearInterval(timer);
       asking.current?.abort();

@@ -28,8 +28,6 @@ function useDraw(): () => void {
 export interface Log {
   /** The oldest first. */
   entries: Ring<Entry>;
-  /** Grows with each entry. */
-  count: number;
   /** What the server left out. */
   lost: number;
   loading: boolean;
@@ -44,7 +42,7 @@ export function useLog(): Log {
   const generation = useCell(epoch);
   const draw = useDraw();
   const log = useRef({
-    entries: new Ring<Entry>(MAX_ENTRIES), count: 0, lost: 0, last: 0, loading: true, open: false, error: undefined as unknown,
+    entries: new Ring<Entry>(MAX_ENTRIES), lost: 0, last: 0, loading: true, open: false, error: undefined as unknown,
   }).current;
 
   const take = (items: readonly Entry[]): void => {
@@ -53,7 +51,6 @@ export function useLog(): Log {
       if (entry.seq <= log.last) continue;
       log.entries.push(entry);
       log.last = entry.seq;
-      log.count += 1;
     }
   };
 

@@ -1,7 +1,7 @@
 // Force offline: asks what ends, whether the login is revoked, does it, and says what came of it.
 /** @jsxImportSource preact */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { CloseWhat } from "../api.js";
 import { Cell, useCell } from "../lib/cell.js";
@@ -17,11 +17,22 @@ export interface Kickable {
 }
 
 const asked = new Cell<Kickable | undefined>(undefined);
-/** Grows with each success: lists fetch anew. */
-export const kicks = new Cell(0);
+/** Grows with each success. */
+const kicks = new Cell(0);
 
 export function askKick(target: Kickable): void {
   asked.set(target);
+}
+
+/** After somebody was forced offline, lists are fetched at once. */
+export function useReloadAfterKick(reload: () => void): void {
+  const count = useCell(kicks);
+  const seen = useRef(count);
+  useEffect(() => {
+    if (seen.current === count) return;
+    seen.current = count;
+    reload();
+  }, [count]);
 }
 
 export function KickDialog(): JSX.Element | null {
@@ -57,7 +68,7 @@ function Kick({ target }: { target: Kickable }): JSX.Element {
       const result = closed > 0 ? n("kicked", closed) : t("kickedNone");
       close();
       kicks.set(kicks.value + 1);
-      toast(revoked ? `${result} ${t("revokedToo")}` : result);
+      toast(revoke ? `${result} ${t(revoked ? "revokedToo" : "revokedNot")}` : result);
     } catch (failure) {
       setError(reasonOf(failure, texts));
       setBusy(false);

@@ -14,8 +14,8 @@ interface VirtualProps {
   children: (first: number, end: number) => ComponentChildren;
   /** The row of the names of columns. */
   head?: ComponentChildren;
-  /** Rows and pixels of the scroll, whenever they change. */
-  onWindow?: (first: number, end: number, scroll: number) => void;
+  /** Which rows are drawn, and whether the first one can be seen, whenever that changes. */
+  onWindow?: (first: number, end: number, atTop: boolean) => void;
   /** Told another value, the list goes to its top. */
   reset?: unknown;
   /** "table": cells in rows. "list": plain items. */
@@ -44,7 +44,7 @@ export function Virtual(props: VirtualProps): JSX.Element {
     setScroll(0);
   }, [props.reset]);
   const { first, end, size, top } = windowOf({ scroll, height, row, total, spare: SPARE });
-  useEffect(() => onWindow?.(first, end, scroll), [first, end, scroll < row]);
+  useEffect(() => onWindow?.(first, end, scroll < row), [first, end, scroll < row]);
   const table = props.role === "table";
   return (
     <div class="virtual" ref={box} tabIndex={0} role="region" aria-label={props.label} data-testid={props.testid}

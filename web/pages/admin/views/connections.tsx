@@ -4,13 +4,12 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
 import type { User } from "../api.js";
-import { useCell } from "../lib/cell.js";
 import { filterOf, inputOf, isShortcut, rangeOf, SHORTCUTS, TEXT_FILTERS } from "../lib/filter.js";
 import { hashOf } from "../lib/route.js";
 import { MAX_ROWS } from "../lib/window.js";
 import { serverNow } from "../link.js";
 import { useChain, useRows } from "../pages.js";
-import { askKick, kicks } from "../parts/kick.js";
+import { askKick, useReloadAfterKick } from "../parts/kick.js";
 import { ClosedTable, ConnectionTable } from "../parts/table.js";
 import { Button, Choice, Empty, Field, Head, Problem, Select, Skeleton, useOnline } from "../parts/ui.js";
 import { Virtual } from "../parts/virtual.js";
@@ -30,6 +29,14 @@ export function Connections({ params }: { params: Params }): JSX.Element {
   const { t } = useTexts();
   const show = SHOWS.find((name) => name === params["show"]) ?? "connections";
   const names = { connections: "byConnection", users: "byUser", slow: "bySlow", closed: "byClosed" } as const;
+  // Another list is another view: who has chosen it by keyboard goes on from there.
+  const before = useRef(show);
+  useEffect(() => {
+    if (before.current !== show && document.activeElement === document.body) {
+      document.querySelector<HTMLInputElement>("[data-testid=show] :checked")?.focus();
+    }
+    before.current = show;
+  }, [show]);
   const choice = (
     <Choice<Show> label={t("show")} value={show} testid="show"
       options={SHOWS.map((name) => [name, t(names[name])] as const)}
@@ -96,17 +103,6 @@ export function Refresh({ auto, setAuto, reload }: {
       <Button pressed={auto} onClick={() => setAuto(!auto)} title={t("autoTitle")} testid="auto">{t("auto")}</Button>
     </span>
   );
-}
-
-/** After somebody was forced offline, lists are fetched at once. */
-export function useReloadAfterKick(reload: () => void): void {
-  const count = useCell(kicks);
-  const seen = useRef(count);
-  useEffect(() => {
-    if (seen.current === count) return;
-    seen.current = count;
-    reload();
-  }, [count]);
 }
 
 function Filters({ params }: { params: Params }): JSX.Element {

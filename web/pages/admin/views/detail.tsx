@@ -11,7 +11,7 @@ import { pretty } from "../lib/json.js";
 import { hashOf } from "../lib/route.js";
 import { hello, request, serverNow } from "../link.js";
 import { Icon } from "../parts/icons.js";
-import { askKick, kicks } from "../parts/kick.js";
+import { askKick, useReloadAfterKick } from "../parts/kick.js";
 import { Ago, Badge, Button, Choice, CodeText, Copy, Dialog, Empty, Field, Problem, reasonOf, Skeleton, toast, useOnline } from "../parts/ui.js";
 import { useQuery } from "../query.js";
 import { closeConnection, go } from "../router.js";
@@ -29,8 +29,7 @@ export function Detail({ id }: { id: string }): JSX.Element {
   const { t } = useTexts();
   const [traced, setTraced] = useState(false);
   const query = useQuery("admin/connection", { id }, traced ? TRACED_REFRESH_MS : REFRESH_MS);
-  const count = useCell(kicks);
-  useEffect(() => query.reload(), [count]);
+  useReloadAfterKick(query.reload);
   const { data } = query;
   useEffect(() => setTraced(data?.connection?.traced ?? false), [data]);
   const connection = data?.connection ?? data?.closed?.connection;

@@ -34,23 +34,19 @@ export function Log({ params }: { params: Readonly<Record<string, string>> }): J
   const [paused, setPaused] = useState(false);
   const [scrolled, setScrolled] = useState(false);
   const held = paused || scrolled;
-  /** What stands still while it is held: the list, and how many had come by then. */
-  const frozen = useRef<{ items: Entry[]; count: number; key: string } | undefined>(undefined);
   const key = `${chosen} ${text}`;
+  /** What came behind this entry is not shown while the list is held. */
+  const latest = useRef(0);
+  if (!held) latest.current = log.entries.at(log.entries.length - 1)?.seq ?? 0;
 
-  const now = (): Entry[] => {
-    const found: Entry[] = [];
-    for (let index = log.entries.length - 1; index >= 0; index -= 1) {
-      const entry = log.entries.at(index);
-      if (entry && entryMatches(entry, types, text)) found.push(entry);
-    }
-    return found;
-  };
-  if (!held || frozen.current === undefined || frozen.current.key !== key) {
-    frozen.current = { items: now(), count: log.count, key };
+  const items: Entry[] = [];
+  let fresh = 0;
+  for (let index = log.entries.length - 1; index >= 0; index -= 1) {
+    const entry = log.entries.at(index);
+    if (entry === undefined || !entryMatches(entry, types, text)) continue;
+    if (held && entry.seq > latest.current) fresh += 1;
+    else items.push(entry);
   }
-  const items = frozen.current.items;
-  const fresh = log.count - frozen.current.count;
   const [reset, setReset] = useState(0);
 
   const toggle = (type: EntryType): void => {
@@ -58,7 +54,6 @@ export function Log({ params }: { params: Readonly<Record<string, string>> }): J
     replace({ ...params, types: next.join(",") });
   };
   const onward = (): void => {
-    frozen.current = undefined;
     setPaused(false);
     setScrolled(false);
     setReset(reset + 1);
@@ -101,8 +96,8 @@ export function Log({ params }: { params: Readonly<Record<string, string>> }): J
           </Empty>
         ) : (
           <Virtual total={items.length} row={phone ? 64 : 36} label={t("logTitle")} role="list" testid="log" reset={`${key}${reset}`}
-            onWindow={(_, end, scroll) => {
-              setScrolled(scroll > 4);
+            onWindow={(_, end, atTop) => {
+              setScrolled(!atTop);
               if (end >= items.length && log.open) log.older();
             }}>
             {(first, end) => items.slice(first, end).map((entry) => <Line key={entry.seq} entry={entry} />)}

@@ -5,12 +5,12 @@ import type { JSX } from "preact";
 import type { Tag } from "../api.js";
 import { hashOf } from "../lib/route.js";
 import { useChain, useRows } from "../pages.js";
+import { useReloadAfterKick } from "../parts/kick.js";
 import { ConnectionTable, usePhone } from "../parts/table.js";
 import { Button, Copy, Empty, Field, Head, Problem, Skeleton } from "../parts/ui.js";
 import { Virtual } from "../parts/virtual.js";
 import { go, replace } from "../router.js";
 import { useTexts } from "../texts.js";
-import { useReloadAfterKick } from "./connections.js";
 
 const REFRESH_MS = 5000;
 
