@@ -16,7 +16,7 @@ import { check, failures, figure, launch } from './support.mjs';
 
 const parts = { echo, chat, client, places, admin, crowd, load, grades };
 // Beside each other, since a page waits for its server most of the time; then, each alone, what is to be measured.
-const stages = [[['chat', 'echo'], ['client', 'places']], [['load']]];
+const stages = [[['chat', 'echo'], ['client', 'places'], ['admin']], [['crowd']], [['load']], [['grades']]];
 const chosen = process.argv.slice(4);
 
 const seconds = (since) => ((performance.now() - since) / 1_000).toFixed(1);

@@ -226,7 +226,7 @@ export async function chat(browser) {
   await check('chat: no complaint in the console', async () => assert.deepEqual(complaints, []));
   await check('chat: a server that is killed and comes back finds everybody in the room again', async () => {
     server.child.kill('SIGKILL');
-    for (const page of [tabs.ada, tabs.bob]) await page.locator('#state[data-state=waiting], #state[data-state=connecting]').waitFor({ timeout: 2_000 });
+    for (const page of [tabs.ada, tabs.bob]) await page.locator('#state[data-state=waiting], #state[data-state=connecting]').waitFor();
     await tabs.bob.locator('#log .error', { hasText: '1006' }).waitFor();
     await say(tabs.bob, 'said without a connection');
     await tabs.bob.locator('#unsent li', { hasText: 'said without a connection' }).waitFor();
@@ -242,7 +242,7 @@ export async function chat(browser) {
   });
   await check('chat: a server that stops says so, ends with exit code 0, and the next one finds everybody again', async () => {
     assert.equal(await stop(server.child), 0);
-    await tabs.ada.locator('#log .error', { hasText: /10(01|12)/ }).waitFor({ timeout: 2_000 });
+    await tabs.ada.locator('#log .error', { hasText: /10(01|12)/ }).waitFor();
     server = await serve([], Number(new URL(server.page).port));
     for (const page of [tabs.ada, tabs.bob]) {
       await isOpen(page);

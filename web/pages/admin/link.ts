@@ -78,8 +78,9 @@ function enter(found: http.Session): void {
 function leave(how: "out" | "over"): void {
   csrf = "";
   kept.set("admin", null);
-  client?.disconnect();
+  const ended = client;
   client = undefined;
+  ended?.disconnect();
   samples.clear();
   hello.set(undefined);
   access.set(how);
@@ -120,15 +121,23 @@ async function follow({ state: name, delay }: StateChange): Promise<void> {
       break;
     case "waiting":
       state.set({ name: "waiting", until: Date.now() + (delay ?? 0) });
+      // A refused handshake looks like a broken network: after a restart the server knows no login any more.
+      await checkLogin();
       break;
     case "closed":
       state.set({ name: "closed" });
       // The server has refused the token: the page asks for another one where the cookie is no good either.
-      if (access.value === "in" && (await http.session().catch(() => null)) === undefined) leave("over");
+      await checkLogin();
       break;
     default:
       state.set({ name: "connecting" });
   }
+}
+
+async function checkLogin(): Promise<void> {
+  const made = client;
+  const found = await http.session().catch(() => null);
+  if (found === undefined && client === made && access.value === "in") leave("over");
 }
 
 async function greet(): Promise<void> {

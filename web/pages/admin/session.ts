@@ -10,9 +10,11 @@ export type LoginResult = { session: Session } | { wrong: true } | { retryAfter:
 /** `undefined`: nobody is logged in. Throws where the server cannot be reached. */
 export async function session(): Promise<Session | undefined> {
   const response = await fetch("/session", { headers: { accept: "application/json" }, cache: "no-store" });
+  // The body is read in any case: a browser counts a response that nobody reads as a failed request.
+  const body = (await response.json().catch(() => ({}))) as Session;
   if (response.status === 401 || response.status === 403) return undefined;
   if (!response.ok) throw new Error(`GET /session: ${response.status}`);
-  return (await response.json()) as Session;
+  return body;
 }
 
 export async function login(token: string): Promise<LoginResult> {
@@ -22,9 +24,9 @@ export async function login(token: string): Promise<LoginResult> {
       headers: { "content-type": "application/json", accept: "application/json" },
       body: JSON.stringify({ token }),
     });
-    if (response.ok) return { session: (await response.json()) as Session };
+    const body = (await response.json().catch(() => ({}))) as Session & { retry_after?: number };
+    if (response.ok) return { session: body };
     if (response.status === 429) {
-      const body = (await response.json().catch(() => ({}))) as { retry_after?: number };
       const seconds = body.retry_after ?? Number(response.headers.get("retry-after") ?? 1);
       return { retryAfter: Math.max(1, Math.ceil(Number.isFinite(seconds) ? seconds : 1)) };
     }
