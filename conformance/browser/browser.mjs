@@ -7,16 +7,16 @@ import { admin } from './admin.mjs';
 import { chat } from './chat.mjs';
 import { client } from './client.mjs';
 import { crowd } from './crowd.mjs';
-import { echo } from './echo.mjs';
+import { echo, watch } from './echo.mjs';
 import { grades } from './grades.mjs';
 import { load } from './load.mjs';
 import { gallery } from './looks.mjs';
 import { places } from './places.mjs';
 import { check, failures, figure, launch } from './support.mjs';
 
-const parts = { echo, chat, client, places, admin, crowd, load, grades };
+const parts = { echo, watch, chat, client, places, admin, crowd, load, grades };
 // Beside each other, since a page waits for its server most of the time; then, each alone, what is to be measured.
-const stages = [[['chat', 'echo'], ['client', 'places'], ['admin']], [['crowd']], [['load']], [['grades']]];
+const stages = [[['chat', 'echo'], ['client', 'places', 'watch'], ['admin']], [['crowd']], [['load']], [['grades']]];
 const chosen = process.argv.slice(4);
 
 const seconds = (since) => ((performance.now() - since) / 1_000).toFixed(1);

@@ -1,9 +1,11 @@
 // Chromium on the page of `antiphon serve --dev`: it loads, connects, echoes, notices the end, connects again, fits a phone, speaks
 // two languages; plain, compressed, and over TLS with HTTP/2.
 import assert from 'node:assert/strict';
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { look } from './looks.mjs';
-import { check, open, serve, stop } from './support.mjs';
+import { check, folder, open, serve, start, stop } from './support.mjs';
 
 // Everything that a person can read or hear on the page, but for what is the same in every language.
 function words() {
@@ -123,4 +125,22 @@ export async function echo(browser) {
     });
     await context.close();
   }
+}
+
+// The page of `serve --watch`: a file, as it changes.
+export async function watch(browser) {
+  const file = join(folder(), 'notes.txt');
+  writeFileSync(file, 'first line\n');
+  const server = await start(['serve', '--watch', file, '--listen', '127.0.0.1:0'], { lines: 2 });
+  const complaints = [];
+  const page = await open(browser, server.said[1].slice('open '.length), { name: 'watch', complaints });
+  await check('watch: the page shows the file, and what is added to it', async () => {
+    await page.locator('#file', { hasText: 'first line' }).waitFor();
+    appendFileSync(file, 'second <b>line</b> ä€😀\n');
+    await page.locator('#file', { hasText: 'second <b>line</b> ä€😀' }).waitFor();
+  });
+  await look(page, 'watch');
+  await check('watch: no complaint in the console', async () => assert.deepEqual(complaints, []));
+  assert.equal(await stop(server.child), 0);
+  await page.context().close();
 }

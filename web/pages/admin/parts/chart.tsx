@@ -106,7 +106,8 @@ export function Chart(props: ChartProps): JSX.Element {
         axes: [
           {
             ...quiet, grid: { show: false }, ticks: { show: false }, size: 24, gap: 6,
-            space: (_, __, min, max) => (max - min < 120 ? 64 : 40),
+            // Room for hours, minutes and seconds.
+            space: 68,
             // Seconds are said where the steps are shorter than a minute.
             values: (_, ticks, __, ___, step) =>
               ticks.map((tick) => live.current.clock(tick * 1000).slice(0, step < 60 ? 8 : 5)),
