@@ -30,6 +30,8 @@ export async function look(page, name, { before = () => {} } = {}) {
     }
     await page.setViewportSize({ width: 1280, height: 800 });
     await page.emulateMedia({ colorScheme: 'light' });
+    // What follows sees the page as it was before.
+    await settled(page);
     assert.deepEqual(problems, []);
   });
 }
