@@ -127,12 +127,15 @@ impl Driver {
             return;
         }
         let mut bytes = 0;
-        ahead.reserve_exact(MAX_AHEAD);
         while ahead.len() < MAX_AHEAD
             && bytes < MAX_AHEAD_BYTES
             && let Some(message) = self.next_whole()
         {
             bytes += message.len();
+            // Only now: a socket that waits for the rest of a message owns nothing for those behind it.
+            if ahead.capacity() == 0 {
+                ahead.reserve_exact(MAX_AHEAD);
+            }
             ahead.push_back(message);
         }
     }
