@@ -48,7 +48,9 @@ pub(super) fn fuzz(context: &Context) -> Result<Tally> {
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some(target) = locked(&names).pop() {
+                // In a function of its own, for a lock in the loop's head would be held through its body.
+                let next = || locked(&names).pop();
+                while let Some(target) = next() {
                     let one = run(context, &host, &target);
                     let mut tally = locked(&tally);
                     match (&mut *tally, one) {
