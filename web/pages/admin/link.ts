@@ -11,6 +11,8 @@ const MAX_SAMPLES = 600;
 /** Entries of the log that the page holds. */
 export const MAX_ENTRIES = 2000;
 const REQUEST_TIMEOUT_MS = 10_000;
+/** After this long the page asks again what was not answered. */
+const AGAIN_MS = 2000;
 
 export type Access = "asking" | "out" | "over" | "in" | "unreachable";
 export type LinkState =
@@ -45,13 +47,16 @@ export async function resume(): Promise<void> {
     access.set("out");
     return;
   }
-  access.set("asking");
+  if (access.value !== "unreachable") access.set("asking");
   try {
     const found = await http.session();
     if (found === undefined) leave("out");
     else enter(found);
   } catch {
     access.set("unreachable");
+    setTimeout(() => {
+      if (access.value === "unreachable") void resume();
+    }, AGAIN_MS);
   }
 }
 
@@ -158,7 +163,10 @@ async function greet(): Promise<void> {
     epoch.set(epoch.value + 1);
     hold("stats");
   } catch {
-    // The connection has ended again; the next state says so.
+    // Where the connection has ended again the next state says so; where it stands, it is asked again.
+    setTimeout(() => {
+      if (client === made && made.state === "open") void greet();
+    }, AGAIN_MS);
   }
 }
 
