@@ -1,10 +1,9 @@
 // Every text of the page, in English and Chinese. A key that one of them lacks does not compile.
 // `{name}` is filled in; English forms for one and for many stand on either side of a `|`.
 import { kept } from "../shared/dom.js";
+import { type Language, preferred } from "../shared/i18n.js";
 import { Cell, useCell } from "./lib/cell.js";
 import { formats, type Formats } from "./lib/format.js";
-
-export type Language = "en" | "zh";
 
 export const en = {
   admin: "Admin",
@@ -695,14 +694,6 @@ export function say(language: Language, key: Key, values: Values = {}): string {
 
 export function isKey(text: string): text is Key {
   return Object.hasOwn(en, text);
-}
-
-const isLanguage = (text: string | null): text is Language => text === "en" || text === "zh";
-
-function preferred(): Language {
-  const chosen = kept.get("language");
-  if (isLanguage(chosen)) return chosen;
-  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
 export const language = new Cell<Language>(preferred());

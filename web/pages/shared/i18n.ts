@@ -8,7 +8,8 @@ export type Table<Key extends string> = Record<Key, string>;
 
 const isLanguage = (text: string | null): text is Language => text === "en" || text === "zh";
 
-function preferred(): Language {
+/** The language that was chosen on any page, or the browser's. */
+export function preferred(): Language {
   const chosen = kept.get("language");
   if (isLanguage(chosen)) return chosen;
   return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";

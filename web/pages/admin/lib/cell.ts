@@ -28,12 +28,13 @@ export class Cell<T> {
 
 export function useCell<T>(cell: Cell<T>): T {
   const [, draw] = useReducer((count: number) => count + 1, 0);
+  const drawn = cell.value;
   useEffect(() => {
-    const seen = cell.value;
     const end = cell.watch(() => draw(undefined));
-    // It may have changed between the drawing and this effect.
-    if (!Object.is(seen, cell.value)) draw(undefined);
+    // It may have changed between the drawing and this effect, which comes after the next frame.
+    if (!Object.is(drawn, cell.value)) draw(undefined);
     return end;
+    // `drawn` is that of the drawing which set the effect up.
   }, [cell]);
-  return cell.value;
+  return drawn;
 }

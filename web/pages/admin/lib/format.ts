@@ -1,5 +1,5 @@
 // Numbers, sizes and times as people of a language write them.
-import type { Language } from "../texts.js";
+import type { Language } from "../../shared/i18n.js";
 
 export interface Formats {
   /** 12,345 */
