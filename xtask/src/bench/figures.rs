@@ -1,11 +1,18 @@
 //! From samples to figures: medians, spreads, and whether a goal is reached.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::bench::rows::{Goal, LIMITS, Row};
 
 /// The share of its core from which on the generator was the limit.
 pub(super) const SATURATED: f64 = 0.9;
+
+/// Of two sizes the larger one may be so many times the other and still count as the same.
+const SAME_SIZE: f64 = 1.01;
+
+/// From this share of the payload on a message counts as not compressed.
+const NOT_COMPRESSED: f64 = 0.95;
 
 /// One measurement of one peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,6 +33,13 @@ pub(super) struct Sample {
     pub(super) ratio: f64,
     /// Others used the machine meanwhile.
     pub(super) disturbed: bool,
+}
+
+impl Sample {
+    /// Where messages are to be compressed, these were.
+    pub(super) fn is_fair(&self) -> bool {
+        self.ratio < NOT_COMPRESSED
+    }
 }
 
 /// What all samples of one peer in one row say.
@@ -118,13 +132,20 @@ pub(super) fn judge(
     match goal {
         Goal::OfLimit(wanted) => ratio(wanted, &LIMITS),
         Goal::OfBest(wanted) => {
-            let peers: Vec<&str> = row
-                .others
-                .iter()
-                .copied()
-                .filter(|name| !LIMITS.contains(name))
-                .collect();
-            ratio(wanted, &peers)
+            let counts = |name: &&str| {
+                let figure = figures.get(name);
+                !LIMITS.contains(name) && figure.is_some_and(|figure| figure.median.is_fair())
+            };
+            let peers: Vec<&str> = row.others.iter().copied().filter(counts).collect();
+            let mut verdict = ratio(wanted, &peers)?;
+            let (_, best) = best(figures, &peers)?;
+            let (mine, its) = (mine.median.ratio, best.median.ratio);
+            if mine > 0.0 {
+                // Faster for less compression is no feat.
+                verdict.kept &= mine <= its * SAME_SIZE;
+                let _ = write!(verdict.against, ", size {mine:.2} to its {its:.2}");
+            }
+            Some(verdict)
         }
         Goal::OfPeers(wanted, names) => ratio(wanted, names),
         Goal::OfServers(wanted, share, names) => {
@@ -265,5 +286,37 @@ mod tests {
             None
         );
         assert_eq!(judge(&ROWS[0], Goal::OfLimit(1.0), "antiphon", &all), None);
+    }
+
+    #[test]
+    fn whoever_compresses_is_compared_with_those_that_do_at_their_size() {
+        let row = Row {
+            name: "row",
+            title: "a row",
+            work: Work::Handshake { tls: false },
+            ours: &[],
+            others: &["yawc", "bun"],
+            quick: true,
+        };
+        let of = |value: f64, ratio: f64| {
+            let sample = Sample {
+                value,
+                ratio,
+                ..Sample::default()
+            };
+            figure(&[sample]).unwrap()
+        };
+        for (mine, kept) in [(0.3, true), (0.302, true), (0.31, false)] {
+            let figures = Figures::from([
+                ("antiphon", of(100.0, mine)),
+                ("yawc", of(500.0, 1.0)),
+                ("bun", of(50.0, 0.3)),
+            ]);
+            let all = BTreeMap::from([("row", figures)]);
+            let verdict = judge(&row, Goal::OfBest(2.0), "antiphon", &all).unwrap();
+            assert!((verdict.reached - 2.0).abs() < 1e-9, "{verdict:?}");
+            assert!(verdict.against.starts_with("bun, size 0.3"), "{verdict:?}");
+            assert_eq!(verdict.kept, kept, "{mine}");
+        }
     }
 }

@@ -139,7 +139,8 @@ fn reached(verdict: Option<&Verdict>) -> String {
     }
 }
 
-/// `*` for a figure without an undisturbed sample, `g` where the generator was the limit.
+/// `*` for a figure without an undisturbed sample, `g` where the generator was the limit, `n` where nothing was
+/// compressed though it was asked for.
 fn marks(figures: &Figures, name: &str) -> String {
     let Some(figure) = figures.get(name) else {
         return String::new();
@@ -150,6 +151,9 @@ fn marks(figures: &Figures, name: &str) -> String {
     }
     if is_generator(figure) {
         marks.push("g");
+    }
+    if !figure.median.is_fair() {
+        marks.push("n");
     }
     marks.join(" ")
 }
