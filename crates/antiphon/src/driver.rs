@@ -1,6 +1,7 @@
 //! The loop between a transport and the protocol core: read, parse, write, wait, all in `poll_*` functions.
 
 pub(crate) mod many;
+pub(crate) mod shared;
 
 use std::{
     cell::Cell,

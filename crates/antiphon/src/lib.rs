@@ -89,6 +89,7 @@ mod io;
 mod origin;
 mod panic;
 mod proxy;
+mod room;
 mod shutdown;
 mod socket;
 mod stats;
@@ -106,11 +107,13 @@ pub use antiphon_proto::{
 
 pub use crate::{
     client::{Backoff, Client, Session, Sessions},
+    driver::shared::Gather,
     each::Replies,
     error::{Error, ErrorKind, Result, SendError},
     io::{Framing, WebSocketIo},
     origin::Origins,
     proxy::Proxy,
+    room::Room,
     server::{Running, Server, Stats},
     socket::{Receiver, Sender, WebSocket},
     stream::{MessageReader, MessageWriter},

@@ -31,6 +31,7 @@ use crate::{
     target::Target,
     trace::Recorder,
     wire::Wire,
+    writer::Due,
 };
 
 /// A future that can be stored.
@@ -56,7 +57,7 @@ pub(crate) struct Inner {
     pub(crate) max_handlers: usize,
     pub(crate) registry: Registry,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) flow: Flow,
+    pub(crate) flow: Arc<Flow>,
     pub(crate) counters: Counters,
     pub(crate) observers: Observers,
     pub(crate) gates: RwLock<Gates>,
@@ -316,7 +317,7 @@ impl Hub {
             link,
             registry: Registry::new(),
             budget: Arc::new(Budget::new(config.memory_budget)),
-            flow: Flow::default(),
+            flow: Arc::default(),
             counters: Counters::default(),
             observers: Observers::new(),
             gates: RwLock::default(),
@@ -439,9 +440,10 @@ impl Hub {
         let bounds = self.bounds();
         let overflow = self.config().overflow;
         let budget = &inner.budget;
+        let mut due = Due::default();
         let mut offer = |connection: &Arc<Connection>, frame: &Frame| {
             if message.except != Some(connection.id) {
-                delivery.count(connection.offer(frame, bounds, budget));
+                delivery.count(due.offer(connection, frame, bounds, budget));
             }
         };
         match target {
@@ -478,6 +480,7 @@ impl Hub {
             }
         }
         self.account(&delivery);
+        due.write(budget, &inner.flow);
         Ok(delivery)
     }
 

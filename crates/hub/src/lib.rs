@@ -58,6 +58,7 @@ mod desk;
 mod outbox;
 mod registry;
 mod traced;
+mod writer;
 
 /// The pages whose examples are tests.
 #[cfg(doctest)]

@@ -28,6 +28,7 @@ use crate::{
     refusal::Refusal,
     registry::{Connection, Group, Members, NotJoined, State, unix_millis},
     wire::Wire,
+    writer::Due,
 };
 
 /// The place of a member in a tag: what has been sent before it is not for it.
@@ -169,6 +170,8 @@ impl Hub {
         outbox.close(close::CONNECTION_CLOSED);
         let is_traced = outbox.is_traced;
         drop(outbox);
+        // A handle of the application's may outlive the connection, its socket may not.
+        *client.connection.sender() = None;
         if is_traced {
             inner.recorder.end(client.id());
         }
@@ -377,6 +380,7 @@ impl Hub {
                     timestamp: unix_seconds(),
                 };
                 let frame = Frame::push(push, &self.0.budget);
+                let mut due = Due::default();
                 for member in state
                     .members
                     .values()
@@ -384,8 +388,9 @@ impl Hub {
                 {
                     self.0
                         .flow
-                        .count(member.offer(&frame, self.bounds(), &self.0.budget));
+                        .count(due.offer(member, &frame, self.bounds(), &self.0.budget));
                 }
+                due.write(&self.0.budget, &self.0.flow);
             }
         }
     }

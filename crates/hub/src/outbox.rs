@@ -12,6 +12,7 @@ use std::{
 };
 
 use antiphon::{Message, Prepared};
+use tokio::time::Instant;
 
 use crate::{
     code::{CloseReason, close, event},
@@ -272,8 +273,12 @@ pub(crate) struct Outbox {
     gap: Option<Box<Gap>>,
     closing: Option<CloseReason>,
     waker: Option<Waker>,
+    /// When something was last taken out to be written.
+    written: Option<Instant>,
     /// The session waits for its socket to take more: another frame is no reason to wake it.
     is_blocked: bool,
+    /// A run of writes will come by: see [`writer`](crate::writer).
+    is_due: bool,
     /// The session records its frames.
     pub(crate) is_traced: bool,
 }
@@ -295,8 +300,8 @@ struct Lost {
 }
 
 impl Outbox {
-    /// Takes a frame, or says why not, and whether an older one with its key has gone for it. The caller wakes
-    /// [`take_waker`](Self::take_waker) afterwards.
+    /// Takes a frame, or says why not, and whether an older one with its key has gone for it. The caller sees to it that
+    /// it is written, and wakes [`take_waker`](Self::take_waker) where the connection is closed for it.
     pub(crate) fn offer(
         &mut self,
         frame: &Frame,
@@ -473,6 +478,43 @@ impl Outbox {
         Some(frame)
     }
 
+    /// Takes out what is to be written now, about `room` bytes of it; whether more waits.
+    pub(crate) fn take(
+        &mut self,
+        room: usize,
+        frames: &mut Vec<Frame>,
+        budget: &Arc<Budget>,
+        now: Instant,
+    ) -> bool {
+        self.is_due = false;
+        let mut taken = 0;
+        while taken < room
+            && let Some(frame) = self.pop(budget)
+        {
+            taken += frame.weight();
+            frames.push(frame);
+        }
+        if taken > 0 {
+            self.written = Some(now);
+        }
+        self.len > 0
+    }
+
+    /// Whether there is something to write.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.len > 0 || self.gap.is_some()
+    }
+
+    /// When something was last taken out to be written.
+    pub(crate) fn written(&self) -> Option<Instant> {
+        self.written
+    }
+
+    /// As if something had been written now.
+    pub(crate) fn set_written(&mut self, now: Instant) {
+        self.written = Some(now);
+    }
+
     /// Drops the holes in front, and all memory where nothing waits.
     fn trim(&mut self) {
         while let Some(None) = self.entries.front() {
@@ -521,8 +563,10 @@ impl Outbox {
         self.len
     }
 
+    /// The session is at work: what waits, it writes.
     pub(crate) fn set_waker(&mut self, waker: &Waker) {
         self.is_blocked = false;
+        self.is_due = false;
         match &mut self.waker {
             Some(old) if old.will_wake(waker) => {}
             old => *old = Some(waker.clone()),
@@ -532,6 +576,12 @@ impl Outbox {
     /// The session waits for its socket to take more, until it sets its waker again.
     pub(crate) fn set_blocked(&mut self) {
         self.is_blocked = true;
+    }
+
+    /// Whether a run of writes has to come by for what has been queued. Not where one will, nor where the session is about
+    /// to be at work, or waits for its socket.
+    pub(crate) fn make_due(&mut self) -> bool {
+        !self.is_blocked && self.waker.is_some() && !mem::replace(&mut self.is_due, true)
     }
 
     /// The waker, where the session has something to do for what has been queued.

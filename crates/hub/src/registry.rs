@@ -13,13 +13,15 @@ use std::{
     time::SystemTime,
 };
 
+use antiphon::Sender;
+
 use crate::{
     code::CloseReason,
     config::{Overflow, PublishRule},
     id::ConnectionId,
     identity::Identity,
     json::Json,
-    outbox::{Bounds, Budget, Frame, Offered, Outbox},
+    outbox::{Frame, Outbox},
     wire::Wire,
 };
 
@@ -43,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) greeting: OnceLock<Box<Json>>,
     identity: RwLock<Arc<Identity>>,
     outbox: Mutex<Outbox>,
+    /// The socket, from when its session begins until the connection leaves the indexes. Locked before the outbox.
+    sender: Mutex<Option<Sender>>,
     /// `None` once the connection has left every index.
     tags: Mutex<Option<Vec<Arc<Group>>>>,
 }
@@ -71,6 +75,7 @@ impl Connection {
             greeting: OnceLock::new(),
             identity: RwLock::new(identity),
             outbox: Mutex::new(Outbox::default()),
+            sender: Mutex::new(None),
             tags: Mutex::new(None),
         }
     }
@@ -95,31 +100,17 @@ impl Connection {
         lock(&self.outbox)
     }
 
-    pub(crate) fn offer(
-        &self,
-        frame: &Frame,
-        bounds: Bounds,
-        budget: &Arc<Budget>,
-    ) -> (Offered, bool) {
-        let mut outbox = self.outbox();
-        let outcome = outbox.offer(frame, bounds, budget);
-        let waker = outbox.take_reader();
-        drop(outbox);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        outcome
+    /// The socket, where it is open and a session reads it.
+    pub(crate) fn sender(&self) -> MutexGuard<'_, Option<Sender>> {
+        lock(&self.sender)
     }
 
-    pub(crate) fn reply(&self, frame: Frame, bounds: Bounds) -> Offered {
-        let mut outbox = self.outbox();
-        let outcome = outbox.reply(frame, bounds);
-        let waker = outbox.take_reader();
-        drop(outbox);
+    /// Wakes the session, where that has something to do for what has been queued.
+    pub(crate) fn wake_reader(&self) {
+        let waker = self.outbox().take_reader();
         if let Some(waker) = waker {
             waker.wake();
         }
-        outcome
     }
 
     /// It may join tags.

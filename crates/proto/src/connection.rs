@@ -552,6 +552,22 @@ impl Connection {
         }
     }
 
+    /// Whether the [frames](Prepared::frame) of prepared messages may be written past the output: they are sent as they
+    /// are, and nothing is queued before them. What was written is told to [`wrote_frames`](Self::wrote_frames).
+    #[must_use]
+    pub fn takes_frames(&self) -> bool {
+        self.output.len() == 0 && self.sender.is_plain() && self.may_send().is_ok()
+    }
+
+    /// Frames of prepared messages have been written past the output, all but `rest`, which is queued.
+    pub fn wrote_frames(&mut self, now: Instant, rest: &[u8]) {
+        self.last_data = now;
+        if !rest.is_empty() {
+            Sender::queue_bytes(rest, &mut self.output);
+            self.stalled_since = Some(now);
+        }
+    }
+
     /// Begins a message that is sent in parts; until its last part no other message can be sent.
     ///
     /// # Errors

@@ -199,6 +199,18 @@ impl Prepared {
         &self.0.message
     }
 
+    /// The frame as a server sends it where it does not compress.
+    #[must_use]
+    pub fn frame(&self) -> &Bytes {
+        &self.0.plain
+    }
+
+    /// Whether both are one frame, made once.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn compressed(&self, window_bits: u8, level: u8) -> Option<&Bytes> {
         let slot = usize::from(window_bits.clamp(8, 15) - 8);
         let made = self.0.compressed[slot].get_or_init(|| {
@@ -366,10 +378,21 @@ impl Sender {
         }
     }
 
+    /// Whether frames are sent as anybody would make them: without a mask, not compressed.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.role == Role::Server && self.compression.is_none()
+    }
+
     /// The frames of a batch as they are written, where this connection may write them as they are.
     pub(crate) fn frames<'a>(&self, batch: &'a Batch) -> Option<&'a [u8]> {
-        let plain = self.role == Role::Server && self.compression.is_none();
-        (batch.framed && plain).then_some(&batch.bytes[..])
+        (batch.framed && self.is_plain()).then_some(&batch.bytes[..])
+    }
+
+    /// Queues bytes of frames as they are.
+    pub(crate) fn queue_bytes(bytes: &[u8], out: &mut Output) {
+        if !bytes.is_empty() {
+            out.append(bytes.len(), |out| out.extend_from_slice(bytes));
+        }
     }
 
     /// Queues what is left of a batch of which the first `written` bytes have been written, and empties it.

@@ -27,6 +27,7 @@ use crate::{
     registry::unix_millis,
     trace::Way,
     wire::{BadInput, Fault, HEARTBEAT, Incoming, Wire},
+    writer::{Pen, Wrote},
 };
 
 /// How a conversation has ended, before anybody has been told.
@@ -44,6 +45,9 @@ const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Most rounds of reading, handling and writing in one turn of the task.
 const TURN: usize = 64;
 
+/// Most writes in one round.
+const WRITES: usize = 16;
+
 /// A conversation.
 pub(super) struct Session {
     client: Client,
@@ -53,19 +57,15 @@ pub(super) struct Session {
     /// Bytes of what waits in it.
     inbox_bytes: usize,
     running: Option<Running>,
-    /// A frame that the socket had no room for.
-    held: Held,
+    /// The socket has no room for what waits.
+    is_full: bool,
     bucket: Bucket,
     /// Refusals in a row.
     refused: u32,
-    /// Nothing can be written any more.
-    is_broken: bool,
     /// Frames are recorded. As of the beginning of this turn.
     is_traced: bool,
     timer: Option<Pin<Box<Sleep>>>,
     expires: Option<(SystemTime, Instant)>,
-    /// When something was last written.
-    written: Instant,
 }
 
 /// An event that waits to be handled.
@@ -73,17 +73,6 @@ struct Job {
     request: Request,
     /// The `ch` of the request.
     tag: Option<Arc<str>>,
-}
-
-/// A frame between the queue and the socket. One that never gets there counts as discarded.
-struct Held(Option<Frame>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(frame) = self.0.take() {
-            frame.discard();
-        }
-    }
 }
 
 struct Running {
@@ -94,38 +83,38 @@ struct Running {
 impl Session {
     pub(super) fn new(client: &Client, socket: WebSocket) -> Self {
         let config = client.hub().config();
+        *client.connection.sender() = Some(socket.sender());
+        client.connection.outbox().set_written(Instant::now());
         Self {
             wire: client.wire(),
             socket,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             running: None,
-            held: Held(None),
+            is_full: false,
             bucket: Bucket::new(config.message_rate, config.message_burst),
             refused: 0,
-            is_broken: false,
             is_traced: false,
             timer: None,
             expires: None,
-            written: Instant::now(),
             client: client.clone(),
         }
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..TURN {
-            let closing = {
+            let (closing, waits) = {
                 let mut outbox = self.client.connection.outbox();
                 outbox.set_waker(cx.waker());
                 self.is_traced = outbox.is_traced;
-                outbox.closing().cloned()
+                (outbox.closing().cloned(), outbox.has_waiting())
             };
+            self.is_full = false;
+            // Where it is closing, what was sent before the end goes first, as far as the peer takes it.
+            let mut progress = waits && self.poll_write(cx);
             if let Some(reason) = closing {
-                // What was sent before the end goes first, as far as the peer takes it.
-                self.poll_write(cx);
                 return Poll::Ready(End::Closing(reason));
             }
-            let mut progress = self.poll_write(cx);
             progress |= self.poll_handler(cx);
             match self.poll_read(cx) {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
@@ -146,55 +135,46 @@ impl Session {
         Poll::Pending
     }
 
-    /// Moves what waits to the socket while that has room; whether anything moved.
+    /// Moves what waits to the socket while that has room; whether more may follow at once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
-        let hub = self.client.hub.clone();
-        let (mut messages, mut bytes) = (0, 0);
-        loop {
-            if self.held.0.is_none() {
-                self.held.0 = self.client.connection.outbox().pop(&hub.0.budget);
-            }
-            let Some(frame) = &self.held.0 else { break };
-            match futures_sink::Sink::poll_ready(Pin::new(&mut self.socket), cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Pending => {
-                    // The socket wakes it; a slow reader costs its publishers no wake-ups.
-                    self.client.connection.outbox().set_blocked();
-                    break;
+        let hub = &self.client.hub.0;
+        let connection = &self.client.connection;
+        let mut pen = Pen::new();
+        let mut more = true;
+        for _ in 0..WRITES {
+            let wrote = pen.write(connection, &hub.budget, |message| {
+                if self.is_traced {
+                    recorded::message(&self.client, Way::Out, message);
                 }
-                // Reading will say what has happened to it.
-                Poll::Ready(Err(_)) => {
-                    self.is_broken = true;
-                    break;
+            });
+            match wrote {
+                Wrote::All => more = false,
+                Wrote::Some => continue,
+                Wrote::Nothing => {
+                    match futures_sink::Sink::poll_ready(Pin::new(&mut self.socket), cx) {
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Pending => {
+                            // The socket wakes it; a slow reader costs its publishers no wake-ups.
+                            connection.outbox().set_blocked();
+                            self.is_full = true;
+                        }
+                        // Reading will say what has happened to it.
+                        Poll::Ready(Err(_)) => {}
+                    }
+                    more = false;
                 }
             }
-            let prepared = frame.prepared(self.wire);
-            if self.socket.try_send_prepared(prepared).is_err() {
-                break;
-            }
-            messages += 1;
-            bytes += prepared.message().len() as u64;
-            if self.is_traced {
-                recorded::message(&self.client, Way::Out, prepared.message());
-            }
-            self.held.0 = None;
+            break;
         }
-        if messages > 0 {
-            hub.0.flow.written.fetch_add(messages, Relaxed);
-            hub.0.flow.written_bytes.fetch_add(bytes, Relaxed);
-            self.written = Instant::now();
-        }
-        messages > 0
+        pen.account(&hub.flow);
+        more
     }
 
     /// Reads one message. `Ready(None)`: there was one.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         // Whoever does not read the replies is not heard before it does.
         let bounds = self.client.hub().bounds();
-        if self.held.0.is_some()
-            && !self.is_broken
-            && self.client.connection.outbox().bytes() > bounds.bytes / 2
-        {
+        if self.is_full && self.client.connection.outbox().bytes() > bounds.bytes / 2 {
             return Poll::Pending;
         }
         match ready!(futures_core::Stream::poll_next(
@@ -305,8 +285,10 @@ impl Session {
     }
 
     fn reply(&self, frame: Frame) {
+        // It is written in the next round: nobody needs to be woken for it.
         let hub = self.client.hub();
-        if self.client.connection.reply(frame, hub.bounds()) == Offered::Queued {
+        let bounds = hub.bounds();
+        if self.client.connection.outbox().reply(frame, bounds) == Offered::Queued {
             hub.0.flow.queued.fetch_add(1, Relaxed);
         }
     }
@@ -363,7 +345,9 @@ impl Session {
             });
         }
         let heartbeat = (self.wire == Wire::V2)
-            .then(|| self.written + self.client.hub().config().heartbeat_interval);
+            .then(|| self.client.connection.outbox().written())
+            .flatten()
+            .map(|written| written + self.client.hub().config().heartbeat_interval);
         let expires = self.expires.map(|(_, at)| at);
         let Some(due) = [heartbeat, expires].into_iter().flatten().min() else {
             self.timer = None;
@@ -382,7 +366,7 @@ impl Session {
             return Poll::Ready(None);
         }
         if heartbeat.is_some_and(|at| at <= now) {
-            self.written = now;
+            self.client.connection.outbox().set_written(now);
             let frame = Frame::text(self.wire, HEARTBEAT, &self.client.hub().0.budget);
             self.reply(frame);
         } else {
