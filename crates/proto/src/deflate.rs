@@ -4,12 +4,20 @@
 //! later messages may refer to. A connection keeps its last few kilobytes and lends them to a pooled codec as a
 //! dictionary for the length of one message.
 
+mod bits;
+mod codes;
+mod huffman;
+
+mod expand;
+mod shrink;
+
 use std::{cell::RefCell, fmt, mem};
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
 use crate::{
     config::{Codec, DeflateConfig},
+    deflate::{expand::Expander, shrink::Shrinker},
     error::Violation,
 };
 
@@ -35,7 +43,13 @@ const MAX_IDLE: usize = 4;
 thread_local! {
     // Codecs belong to threads, not to the process: taking one costs no lock, and a server has few threads. A codec that
     // moved with its connection to another thread is returned there.
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { deflaters: Vec::new(), inflaters: Vec::new() }) };
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool {
+        deflaters: Vec::new(),
+        inflaters: Vec::new(),
+    }) };
+    // The tables for whole messages.
+    static SHRINKER: RefCell<Option<Shrinker>> = const { RefCell::new(None) };
+    static EXPANDER: RefCell<Option<Expander>> = const { RefCell::new(None) };
 }
 
 struct Pool {
@@ -166,7 +180,22 @@ impl Deflater {
 
     /// Appends a whole message, compressed.
     pub fn message(&mut self, payload: &[u8], out: &mut Vec<u8>) {
-        self.part(payload, true, out);
+        let at_once = !self.dedicated
+            && !self.inside_message
+            && SHRINKER.with_borrow_mut(|shrinker| {
+                shrinker.get_or_insert_with(Shrinker::new).message(
+                    &self.window.0,
+                    payload,
+                    1 << self.settings.window_bits,
+                    self.settings.level,
+                    out,
+                )
+            });
+        if !at_once {
+            self.part(payload, true, out);
+        } else if self.capacity > 0 {
+            self.window.push(usize::from(self.capacity), payload);
+        }
     }
 
     /// Appends the next part of a message, compressed and flushed; `last` ends the message.
@@ -353,6 +382,24 @@ impl Inflater {
         out: &mut Vec<u8>,
     ) -> Result<(), Violation> {
         let mut unseen = out.len();
+        if last && !self.inside_message && !self.dedicated && self.staged.is_empty() {
+            let at_once = EXPANDER.with_borrow_mut(|expander| {
+                let plain = expander.get_or_insert_with(Expander::new).message(
+                    &self.window.0,
+                    input,
+                    &TAIL,
+                    limits.max_size,
+                )?;
+                out.extend_from_slice(plain);
+                Some(())
+            });
+            if at_once.is_some() {
+                if self.takeover {
+                    self.window.push(1 << self.window_bits, &out[unseen..]);
+                }
+                return Ok(());
+            }
+        }
         if !self.inside_message {
             if !last && self.staged.len() + input.len() <= MAX_STAGED {
                 self.staged.extend_from_slice(input);
@@ -889,6 +936,34 @@ mod tests {
                 }
                 inflater.inflate(rest, true, NO_LIMITS, &mut out).unwrap();
                 prop_assert_eq!(&out, message);
+            }
+        }
+
+        /// Two ways to inflate, one verdict: what is read at once, and zlib alone.
+        #[test]
+        fn a_shared_codec_judges_as_one_of_its_own(
+            texts in proptest::collection::vec(proptest::collection::vec(0u8..5, 0..600), 1..5),
+            changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..3),
+            noise in proptest::collection::vec(any::<u8>(), 0..40),
+            no_takeover: bool,
+        ) {
+            let mut pooled = inflater(no_takeover, 15, Codec::Pooled { window: 1024 });
+            let mut dedicated = inflater(no_takeover, 15, Codec::Dedicated);
+            let mut deflater = Deflater::new(no_takeover, 15, &config(Codec::Pooled { window: 1024 }));
+            let mut messages: Vec<_> = texts.iter().map(|text| compressed(&mut deflater, text)).collect();
+            if let Some(last) = messages.last_mut() {
+                for (at, byte) in changes {
+                    let at = usize::from(at) % last.len();
+                    last[at] = byte;
+                }
+            }
+            messages.push(noise);
+            for message in messages {
+                let result = inflate(&mut pooled, &message);
+                prop_assert_eq!(&result, &inflate(&mut dedicated, &message));
+                if result.is_err() {
+                    break;
+                }
             }
         }
 
