@@ -1,8 +1,9 @@
-//! The house's own tasks: `cargo xtask ci` runs everything, `tidy` the house rules alone, `tables` writes tables, `bench` compares.
+//! The house's own tasks: `cargo xtask ci` runs everything, `tidy` the house rules alone, `tables` writes tables, `bench` compares, `counts` counts.
 
 mod bench;
 mod ci;
 mod context;
+mod counts;
 mod process;
 mod readme;
 mod source;
@@ -43,6 +44,8 @@ enum Task {
     Tables,
     /// Measure ours beside the peers of bench/ and a raw TCP echo, and write the results into docs/performance.md.
     Bench(bench::Arguments),
+    /// Count the instructions of every hot path, and write the table of docs/instructions.md or compare with it.
+    Counts(counts::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&root),
         Task::Tables => tables(&root),
         Task::Bench(arguments) => bench::run(&root, &arguments),
+        Task::Counts(arguments) => counts::run(&root, &arguments),
     }
 }
 

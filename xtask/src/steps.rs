@@ -12,6 +12,7 @@ mod web;
 use anyhow::Result;
 
 use crate::context::{Context, Tally};
+use crate::counts;
 
 /// A step: a name for `--only`, a line for the reader, and the work.
 pub(crate) struct Step {
@@ -64,6 +65,11 @@ pub(crate) fn all() -> Vec<Step> {
             "build",
             "the command and the test clients, once, for the steps below",
             rust::build,
+        ),
+        step(
+            "counts",
+            "no hot path takes more instructions than docs/instructions.md says",
+            counts::check,
         ),
         step(
             "autobahn-server",

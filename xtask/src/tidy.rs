@@ -64,6 +64,7 @@ const WALLS: &[(&str, &[&str])] = &[
         "crates/server",
         &["antiphon-hub", "antiphon", "antiphon-proto"],
     ),
+    ("measure", &["antiphon-hub", "antiphon", "antiphon-proto"]),
     ("xtask", &[]),
 ];
 
