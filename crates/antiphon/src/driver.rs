@@ -641,11 +641,11 @@ impl Driver {
                     // TLS may hold the last bytes back: they get the time that a Close may take.
                     ready!(self.poll_last_flush());
                 }
-                if !self.shut_down {
+                if !self.shut_down && !self.transport.ends_with_drop() {
                     let mut cx = Context::from_waker(&self.waker);
                     let _ = self.transport.poll_shutdown(&mut cx);
-                    self.shut_down = true;
                 }
+                self.shut_down = true;
                 self.transport = Transport::Closed;
                 self.unread = Vec::new();
                 self.timer = None;

@@ -62,6 +62,12 @@ impl From<tokio_rustls::server::TlsStream<TcpStream>> for Transport {
     }
 }
 
+impl From<Box<tokio_rustls::server::TlsStream<TcpStream>>> for Transport {
+    fn from(stream: Box<tokio_rustls::server::TlsStream<TcpStream>>) -> Self {
+        (*stream).into()
+    }
+}
+
 impl From<tokio_rustls::client::TlsStream<TcpStream>> for Transport {
     fn from(stream: tokio_rustls::client::TlsStream<TcpStream>) -> Self {
         TlsStream::from(stream).into()
@@ -76,6 +82,20 @@ impl From<Upgraded> for Transport {
 
 impl From<Box<dyn Io>> for Transport {
     fn from(io: Box<dyn Io>) -> Self {
+        Self::Other(io)
+    }
+}
+
+#[cfg(test)]
+impl From<tokio::io::DuplexStream> for Transport {
+    fn from(io: tokio::io::DuplexStream) -> Self {
+        Self::Other(Box::new(io))
+    }
+}
+
+#[cfg(test)]
+impl From<Box<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>>> for Transport {
+    fn from(io: Box<tokio_rustls::server::TlsStream<tokio::io::DuplexStream>>) -> Self {
         Self::Other(io)
     }
 }
@@ -124,6 +144,11 @@ impl Transport {
             Self::Upgraded(io) => Pin::new(&mut **io).poll_flush(cx),
             Self::Other(io) => Pin::new(&mut **io).poll_flush(cx),
         }
+    }
+
+    /// Whether dropping it says all that [`poll_shutdown`](Self::poll_shutdown) would say, and spares a system call.
+    pub(crate) fn ends_with_drop(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Closed)
     }
 
     /// Ends the writing direction.

@@ -1,25 +1,42 @@
 //! A handler's turn: all that it sends between two waits leaves in one write.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
+    future::Future,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
 };
+
+use pin_project_lite::pin_project;
 
 use crate::socket::Shared;
 
 /// Runs a handler of the socket and writes its output whenever it waits, and when it ends.
 ///
 /// A peer that pipelines sixteen messages is read once and answered once, by a handler that knows nothing of it.
-pub(crate) async fn run<F: Future>(socket: Arc<Shared>, handler: F) -> F::Output {
-    let mut handler = pin!(handler);
-    poll_fn(|cx| {
-        socket.lock().cork();
-        let turn = handler.as_mut().poll(cx);
-        socket.lock().uncork();
+pub(crate) fn run<F: Future>(socket: Arc<Shared>, handler: F) -> Turns<F> {
+    Turns { socket, handler }
+}
+
+pin_project! {
+    /// See [`run`]. Written out, so that the handler's memory is there once.
+    pub(crate) struct Turns<F> {
+        socket: Arc<Shared>,
+        #[pin]
+        handler: F,
+    }
+}
+
+impl<F: Future> Future for Turns<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        this.socket.lock().cork();
+        let turn = this.handler.poll(cx);
+        this.socket.lock().uncork();
         turn
-    })
-    .await
+    }
 }
 
 #[cfg(test)]

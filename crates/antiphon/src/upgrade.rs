@@ -4,18 +4,12 @@ use std::{
     any::Any,
     convert::Infallible,
     fmt,
-    future::poll_fn,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use antiphon_proto::{
-    close::{CloseCode, CloseFrame},
-    config::{Config, DeflateConfig, Role},
-    handshake::{
-        Negotiated,
-        server::{self, ERROR_FIELD, ServerHandshake},
-    },
+    config::{Config, DeflateConfig},
+    handshake::server::{self, ERROR_FIELD, ServerHandshake},
 };
 use axum::{
     body::Body,
@@ -32,23 +26,24 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::{rt::TokioIo, server::conn::auto};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    hand_over::{HandOver, PATIENCE, Pending},
     origin::{Origins, Refused},
-    panic::caught,
     peer::Peer,
-    shutdown::{Member, Phase, Shutdown},
-    socket::{Shared, WebSocket},
-    stats::{Counters, Open, count},
+    rewind::Rewind,
+    shutdown::{Phase, Shutdown},
+    socket::WebSocket,
+    stats::{Counters, count},
     transport::Transport,
-    turn,
 };
-
-/// Wait for the response to reach the client and the connection to be handed over.
-const HAND_OVER: Duration = Duration::from_secs(10);
 
 /// What of a request the opening handshake is judged by.
 const FIELDS: [HeaderName; 10] = [
@@ -92,12 +87,19 @@ const FIELDS: [HeaderName; 10] = [
 pub struct Upgrade {
     request: Request<()>,
     extended: bool,
-    on_upgrade: OnUpgrade,
+    way: Way,
     peer: Peer,
     environment: Arc<Environment>,
-    keep: Option<Keep>,
     settings: Settings,
     handshake: ServerHandshake,
+}
+
+/// How the connection comes to the handler.
+enum Way {
+    /// hyper has it, and gives it up once it has written the answer.
+    Hyper(OnUpgrade, Option<Keep>),
+    /// Our own server has it.
+    Direct(HandOver),
 }
 
 impl Upgrade {
@@ -242,8 +244,17 @@ impl Upgrade {
         let counters = self.environment.counters.clone();
         let version = self.request.version();
         match self.accept() {
-            Ok((response, pending)) => {
-                tokio::spawn(pending.run(handler));
+            Ok((mut response, pending, Way::Hyper(on_upgrade, keep))) => {
+                if keep.is_some() {
+                    response.extensions_mut().insert(Opened);
+                }
+                tokio::spawn(run_upgraded(pending, on_upgrade, keep, handler));
+                response.map(|()| Body::empty())
+            }
+            Ok((response, pending, Way::Direct(hand_over))) => {
+                hand_over.put(move |transport, read_ahead, kept| {
+                    tokio::spawn(pending.run(transport, read_ahead, kept, handler));
+                });
                 response.map(|()| Body::empty())
             }
             Err(why) => {
@@ -254,56 +265,58 @@ impl Upgrade {
     }
 
     fn judge(request: Request<()>, extensions: &mut http::Extensions) -> Result<Self, Rejection> {
-        let environment = extensions
-            .get::<Arc<Environment>>()
-            .cloned()
-            .unwrap_or_else(Environment::standalone);
+        let context = extensions.get::<Context>();
+        let environment =
+            context.map_or_else(Environment::standalone, |known| known.environment.clone());
         let version = request.version();
         let reject = |why| {
             count(&environment.counters.rejected_upgrades);
             Rejection { why, version }
         };
+        let keep = context.map(|known| known.keep.clone());
+        let hand_over = context.and_then(|known| known.hand_over.clone());
+        if let Some(hand_over) = &hand_over {
+            hand_over.see();
+        }
         let protocol = extensions.get::<Protocol>().map(Protocol::as_str);
         // Only the grammar: what was negotiated is decided with the route's own settings.
-        ServerHandshake::default()
-            .judge(&request, protocol)
-            .map_err(|why| reject(Why::Handshake(why)))?;
+        ServerHandshake::check(&request, protocol).map_err(|why| reject(Why::Handshake(why)))?;
         let extended = protocol.is_some();
-        let on_upgrade = extensions
-            .remove::<OnUpgrade>()
-            .ok_or_else(|| reject(Why::NotUpgradable))?;
+        let way = match hand_over {
+            Some(hand_over) => Way::Direct(hand_over),
+            None => {
+                let on_upgrade = extensions.remove::<OnUpgrade>();
+                Way::Hyper(on_upgrade.ok_or_else(|| reject(Why::NotUpgradable))?, keep)
+            }
+        };
         let mut handshake = ServerHandshake::default();
         handshake.subprotocols = environment.settings.subprotocols.clone();
         handshake.deflate = environment.settings.compression.clone();
         Ok(Self {
             request,
             extended,
-            on_upgrade,
+            way,
             peer: Peer::of(extensions),
-            keep: extensions.get::<Keep>().cloned(),
             settings: environment.settings.clone(),
             environment,
             handshake,
         })
     }
 
-    fn accept(self) -> Result<(Response<()>, Pending), Why> {
+    fn accept(self) -> Result<(Response<()>, Pending, Way), Why> {
         self.judge_origin().map_err(Why::Origin)?;
-        let protocol = self.extended.then_some("websocket");
         let accepted = self
             .handshake
-            .judge(&self.request, protocol)
+            .answer(&self.request)
             .map_err(Why::Handshake)?;
         let pending = Pending {
-            on_upgrade: self.on_upgrade,
             negotiated: accepted.negotiated,
             config: self.settings.config,
             deflate: self.handshake.deflate,
             member: self.environment.shutdown.member(),
-            environment: self.environment,
-            _keep: self.keep,
+            counters: self.environment.counters.clone(),
         };
-        Ok((accepted.response, pending))
+        Ok((accepted.response, pending, self.way))
     }
 
     fn judge_origin(&self) -> Result<(), Refused> {
@@ -384,9 +397,10 @@ pub(crate) fn asks_for_websocket(
 }
 
 fn copy_fields(from: &HeaderMap, to: &mut HeaderMap) {
-    for name in FIELDS {
-        for value in from.get_all(&name) {
-            to.append(&name, value.clone());
+    to.reserve(from.len().min(FIELDS.len()));
+    for (name, value) in from {
+        if FIELDS.contains(name) {
+            to.append(name, value.clone());
         }
     }
 }
@@ -501,6 +515,19 @@ impl Environment {
     }
 }
 
+/// What a server of ours lays down beside each request.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) keep: Keep,
+    /// Set where hyper is not between the connection and us.
+    pub(crate) hand_over: Option<HandOver>,
+}
+
+/// Beside an answer: it opens a WebSocket, and the handler is ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened;
+
 /// What a route may override.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -522,118 +549,74 @@ impl Keep {
     }
 }
 
-/// An accepted handshake whose answer is on its way.
-struct Pending {
+/// Waits for hyper to give the connection up, and runs the handler on it.
+async fn run_upgraded<H, F>(
+    mut pending: Pending,
     on_upgrade: OnUpgrade,
-    negotiated: Negotiated,
-    config: Arc<Config>,
-    deflate: Option<Arc<DeflateConfig>>,
-    member: Member,
-    environment: Arc<Environment>,
-    _keep: Option<Keep>,
-}
-
-impl Pending {
-    async fn run<H, F>(mut self, handler: H)
-    where
-        H: FnOnce(WebSocket) -> F,
-        F: Future<Output = Result<()>>,
-    {
-        let upgraded = tokio::select! {
-            upgraded = timeout(HAND_OVER, self.on_upgrade) => upgraded,
-            () = self.member.reached(Phase::Aborting) => return,
-        };
-        let upgraded = match upgraded {
-            Ok(Ok(upgraded)) => upgraded,
-            Ok(Err(error)) => {
-                return tracing::debug!(?error, "the client left during the opening handshake");
-            }
-            Err(_) => {
-                return tracing::debug!(
-                    "the client did not take the answer to the opening handshake"
-                );
-            }
-        };
-        let (transport, read_ahead) = into_transport(upgraded);
-        count(&self.environment.counters.upgraded);
-        let _open = Open::socket(&self.environment.counters);
-        let socket = WebSocket::new(
-            transport,
-            Role::Server,
-            self.config,
-            self.negotiated,
-            self.deflate,
-            read_ahead,
-        );
-        let shared = socket.shared().clone();
-        tokio::select! {
-            biased;
-            () = run_handler(async move { handler(socket).await }, &shared, &self.environment.counters, self.member.clone()) => {}
-            () = self.member.reached(Phase::Aborting) => {}
+    keep: Option<Keep>,
+    handler: H,
+) where
+    H: FnOnce(WebSocket) -> F,
+    F: Future<Output = Result<()>>,
+{
+    let upgraded = tokio::select! {
+        upgraded = timeout(PATIENCE, on_upgrade) => upgraded,
+        () = pending.member.reached(Phase::Aborting) => return,
+    };
+    let upgraded = match upgraded {
+        Ok(Ok(upgraded)) => upgraded,
+        Ok(Err(error)) => {
+            return tracing::debug!(?error, "the client left during the opening handshake");
         }
-    }
-}
-
-/// Runs a handler to its end and closes the socket as its outcome says.
-async fn run_handler(
-    handler: impl Future<Output = Result<()>>,
-    shared: &Arc<Shared>,
-    counters: &Counters,
-    mut member: Member,
-) {
-    let outcome = {
-        let mut outcome = std::pin::pin!(turn::run(shared.clone(), caught(handler)));
-        match member.unless(Phase::Draining, outcome.as_mut()).await {
-            Some(outcome) => outcome,
-            None => {
-                start_close(shared, CloseCode::GOING_AWAY, "server shutting down");
-                outcome.await
-            }
+        Err(_) => {
+            return tracing::debug!("the client did not take the answer to the opening handshake");
         }
     };
-    match outcome {
-        Ok(Ok(())) => start_close(shared, CloseCode::NORMAL, ""),
-        Ok(Err(error)) => {
-            count(&counters.handler_errors);
-            tracing::debug!(?error, "a socket handler ended with an error");
-            start_close(shared, CloseCode::INTERNAL_ERROR, "");
-        }
-        Err(_panicked) => {
-            count(&counters.handler_panics);
-            tracing::error!("a socket handler panicked; its socket is closed with 1011");
-            start_close(shared, CloseCode::INTERNAL_ERROR, "");
-        }
-    }
-    poll_fn(|cx| shared.lock().poll_closed(cx)).await;
-}
-
-fn start_close(shared: &Shared, code: CloseCode, reason: &'static str) {
-    let started: Result<(), Error> = shared.start_close(CloseFrame::new(code, reason));
-    if let Err(error) = started {
-        tracing::debug!(?error, "a socket could not be closed");
-    }
+    let (transport, read_ahead) = into_transport(upgraded);
+    pending
+        .run(transport, read_ahead, Box::new(keep), handler)
+        .await;
 }
 
 /// The stream below the upgraded connection, where it is one that can be driven directly, and what was read from it
 /// already. The bytes are copied: hyper's buffer would stay in memory as long as the socket, even empty.
 fn into_transport(upgraded: Upgraded) -> (Transport, Bytes) {
-    type Plain = TokioIo<TcpStream>;
-    type Tls = TokioIo<TlsStream<TcpStream>>;
-    let copied = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
-    let upgraded = match auto::upgrade::downcast::<Plain>(upgraded) {
-        Ok(parts) => return (parts.io.into_inner().into(), copied(parts.read_buf)),
+    let upgraded = match below::<Rewind<TcpStream>>(upgraded) {
+        Ok((io, read)) => return resumed(io, &read),
         Err(upgraded) => upgraded,
     };
-    let upgraded = match upgraded.downcast::<Plain>() {
-        Ok(parts) => return (parts.io.into_inner().into(), copied(parts.read_buf)),
+    let upgraded = match below::<Rewind<Box<TlsStream<TcpStream>>>>(upgraded) {
+        Ok((io, read)) => return resumed(io, &read),
         Err(upgraded) => upgraded,
     };
-    let upgraded = match auto::upgrade::downcast::<Tls>(upgraded) {
-        Ok(parts) => return (parts.io.into_inner().into(), copied(parts.read_buf)),
+    let upgraded = match below::<TcpStream>(upgraded) {
+        Ok((io, read)) => return (io.into(), Bytes::copy_from_slice(&read)),
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<Tls>() {
-        Ok(parts) => (parts.io.into_inner().into(), copied(parts.read_buf)),
+    match below::<TlsStream<TcpStream>>(upgraded) {
+        Ok((io, read)) => (io.into(), Bytes::copy_from_slice(&read)),
         Err(upgraded) => (upgraded.into(), Bytes::new()),
     }
+}
+
+/// What hyper has read, and behind it what it has not taken yet of what we had read before it.
+fn resumed<IO>(io: Rewind<IO>, read: &[u8]) -> (Transport, Bytes)
+where
+    Transport: From<IO>,
+{
+    let (rest, io) = io.into_parts();
+    (io.into(), [read, &*rest].concat().into())
+}
+
+/// The stream of this type below an upgraded connection, whichever of hyper's servers had it.
+fn below<IO>(upgraded: Upgraded) -> std::result::Result<(IO, Bytes), Upgraded>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let upgraded = match auto::upgrade::downcast::<TokioIo<IO>>(upgraded) {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<IO>>()?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     fmt,
+    future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -25,20 +26,27 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower_service::Service;
 
 use crate::{
+    driver::with_scratch,
+    hand_over::{HandOver, Kept, PATIENCE},
     panic::caught,
     peer::{Network, Peer, TlsPeer},
-    server::limits::{AddressPermit, Limits},
+    rewind::Rewind,
+    server::{
+        limits::{AddressPermit, Limits},
+        opening::{self, Opening, Paths},
+    },
     shutdown::{Member, Phase},
     stats::{Open, count},
-    upgrade::{Environment, Keep, asks_for_websocket},
+    transport::Transport,
+    upgrade::{Context as Beside, Environment, Keep, Opened, asks_for_websocket},
 };
 
 /// Longest request head in bytes; beyond it the answer is 431. HTTP/1.1 buffers as much, and as much behind the head.
@@ -67,6 +75,7 @@ pub(crate) struct Site {
     pub(crate) proxies: Vec<Network>,
     pub(crate) times: Times,
     pub(crate) protocols: Protocols,
+    pub(crate) paths: Paths,
     pub(crate) tls: Option<Arc<ServerConfig>>,
 }
 
@@ -134,6 +143,7 @@ pub(crate) async fn serve<IO>(
     deadline: Instant,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Transport: From<IO> + From<Box<TlsStream<IO>>>,
 {
     let mut member = site.environment.shutdown.member();
     let mut peer = Peer {
@@ -141,16 +151,13 @@ pub(crate) async fn serve<IO>(
         ..Peer::default()
     };
     let Some(tls) = site.tls.clone() else {
-        return serve_http(
-            io,
-            Served::new(site, peer, deadline, lease, handshake),
-            member,
-        )
-        .await;
+        let served = Served::new(site, peer, deadline, lease, handshake);
+        return serve_http(io, served, member).await;
     };
-    let accepting = timeout_at(deadline, TlsAcceptor::from(tls).accept(io));
+    // The connection's task is small: what is large and soon over has memory of its own.
+    let accepting = Box::pin(timeout_at(deadline, TlsAcceptor::from(tls).accept(io)));
     let accepted = tokio::select! {
-        accepted = accepting => accepted,
+        accepted = accepting => accepted.map(|accepted| accepted.map(Box::new)),
         () = member.reached(Phase::Draining) => return,
     };
     let counters = &site.environment.counters;
@@ -158,12 +165,8 @@ pub(crate) async fn serve<IO>(
         Ok(Ok(stream)) => {
             peer.secure = true;
             peer.tls = Some(Arc::new(tls_peer(&stream)));
-            serve_http(
-                stream,
-                Served::new(site, peer, deadline, lease, handshake),
-                member,
-            )
-            .await;
+            let served = Served::new(site, peer, deadline, lease, handshake);
+            serve_http(stream, served, member).await;
         }
         Ok(Err(error)) => {
             count(&counters.tls_failures);
@@ -187,11 +190,118 @@ fn tls_peer<IO>(stream: &TlsStream<IO>) -> TlsPeer {
     }
 }
 
-async fn serve_http<IO>(io: IO, served: Arc<Served>, member: Member)
+/// What a connection begins with.
+enum First {
+    /// An opening handshake that needs no hyper.
+    Opening(Box<Opening>),
+    /// Anything else, as far as it has come.
+    Http(Bytes),
+}
+
+async fn serve_http<IO>(mut io: IO, served: Arc<Served>, mut member: Member)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Transport: From<IO>,
 {
-    let gate = Gate(served.clone());
+    let first = tokio::select! {
+        biased;
+        first = timeout_at(served.deadline, poll_fn(|cx| poll_first(&mut io, &served.site, cx))) => first,
+        () = member.reached(Phase::Draining) => return,
+    };
+    match first {
+        Ok(Some(First::Opening(opening))) => {
+            Box::pin(serve_opening(io, served, *opening, member)).await
+        }
+        Ok(Some(First::Http(bytes))) => {
+            Box::pin(serve_hyper(Rewind::new(bytes, io), served, None, member)).await
+        }
+        Ok(None) => {}
+        Err(_) => count(&served.site.environment.counters.handshake_timeouts),
+    }
+}
+
+/// Reads once, into the thread's buffer: a connection that waits for its request owns none.
+fn poll_first<IO: AsyncRead + Unpin>(
+    io: &mut IO,
+    site: &Site,
+    cx: &mut Context<'_>,
+) -> Poll<Option<First>> {
+    with_scratch(|scratch| {
+        let room = scratch.len().min(MAX_HEAD);
+        let mut buf = ReadBuf::new(&mut scratch[..room]);
+        let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
+        let bytes = buf.filled();
+        Poll::Ready(if read.is_err() || bytes.is_empty() {
+            None
+        } else if let Some(opening) = opening::read(bytes, &site.paths, MAX_FIELDS, MAX_TARGET) {
+            Some(First::Opening(Box::new(opening)))
+        } else {
+            Some(First::Http(Bytes::copy_from_slice(bytes)))
+        })
+    })
+}
+
+/// Answers an opening handshake and hands the connection over. An answer that opens nothing is hyper's to write, and so
+/// is what follows it.
+async fn serve_opening<IO>(mut io: IO, served: Arc<Served>, opening: Opening, mut member: Member)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    Transport: From<IO>,
+{
+    let Opening {
+        request,
+        bytes,
+        rest,
+    } = opening;
+    let (hand_over, uri) = (HandOver::default(), request.uri().clone());
+    let answering = served.clone().respond(request, Some(hand_over.clone()));
+    let response = tokio::select! {
+        biased;
+        response = answering => response,
+        () = member.reached(Phase::Aborting) => return,
+    };
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let Some(start) = hand_over.take().filter(|_| switching) else {
+        let foreign = switching || response.status() == StatusCode::UPGRADE_REQUIRED;
+        let response = if foreign && !hand_over.is_seen() {
+            // The route wants a connection from hyper, which is asked to serve the request from its beginning.
+            served.site.paths.unlearn(uri.path());
+            None
+        } else {
+            Some(response)
+        };
+        return serve_hyper(Rewind::new(bytes, io), served, response, member).await;
+    };
+    let head = opening::head(&response);
+    let kept = served.release(response.body()._active.clone());
+    drop((response, served));
+    let written = async {
+        io.write_all(&head).await?;
+        io.flush().await
+    };
+    tokio::select! {
+        biased;
+        written = timeout(PATIENCE, written) => match written {
+            Ok(Ok(())) => start(io.into(), bytes.slice(rest..), kept),
+            late => tracing::debug!(?late, "the client did not take the answer to the opening handshake"),
+        },
+        () = member.reached(Phase::Aborting) => {}
+    }
+}
+
+/// Serves a connection by hyper. Its first request may have been answered already.
+async fn serve_hyper<IO>(
+    io: Rewind<IO>,
+    served: Arc<Served>,
+    answer: Option<Response<Sending>>,
+    member: Member,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let gate = Gate {
+        served: served.clone(),
+        answer: Mutex::new(answer),
+    };
     let io = TokioIo::new(io);
     let site = served.site.clone();
     match &site.protocols {
@@ -251,7 +361,7 @@ trait Connection: Future<Output = Result<(), Self::Error>> {
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-impl<IO> Connection for http1::UpgradeableConnection<TokioIo<IO>, Gate>
+impl<IO> Connection for http1::UpgradeableConnection<TokioIo<Rewind<IO>>, Gate>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -262,7 +372,7 @@ where
     }
 }
 
-impl<IO> Connection for auto::UpgradeableConnection<'_, TokioIo<IO>, Gate, TokioExecutor>
+impl<IO> Connection for auto::UpgradeableConnection<'_, TokioIo<Rewind<IO>>, Gate, TokioExecutor>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -280,10 +390,11 @@ struct Served {
     /// When the first request must have come, and, if it opens a WebSocket, have been answered.
     deadline: Instant,
     state: Mutex<State>,
-    _lease: Lease,
 }
 
 struct State {
+    /// Until a socket has it.
+    lease: Option<Lease>,
     handshake: Option<OwnedSemaphorePermit>,
     requested: bool,
     /// Requests being answered, bodies being sent and, over HTTP/2, sockets that are open.
@@ -308,6 +419,7 @@ impl Served {
         handshake: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         let state = State {
+            lease: Some(lease),
             handshake: Some(handshake),
             requested: false,
             active: 0,
@@ -319,7 +431,6 @@ impl Served {
             peer,
             deadline,
             state: Mutex::new(state),
-            _lease: lease,
         })
     }
 
@@ -347,7 +458,26 @@ impl Served {
         }
     }
 
-    async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Sending> {
+    /// What a socket has to keep of the connection that becomes its.
+    fn release(&self, active: Arc<Active>) -> Kept {
+        let lease = self.state().lease.take();
+        if active.address.is_some() {
+            Box::new((lease, active))
+        } else {
+            Box::new(lease)
+        }
+    }
+
+    /// Answers a request. Where hyper has not got the connection, a socket is left with `hand_over`.
+    async fn respond<B>(
+        self: Arc<Self>,
+        mut request: Request<B>,
+        hand_over: Option<HandOver>,
+    ) -> Response<Sending>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<axum::BoxError>,
+    {
         let site = &self.site;
         let version = request.version();
         let upgrade = asks_for_websocket(
@@ -383,13 +513,19 @@ impl Served {
             }
         }
         let active = Arc::new(active);
+        // A path is worth remembering where hyper has opened a socket of ours.
+        let lesson = (upgrade && version == Version::HTTP_11 && hand_over.is_none())
+            .then(|| request.uri().clone());
         let extensions = request.extensions_mut();
-        extensions.insert(site.environment.clone());
+        extensions.insert(Beside {
+            environment: site.environment.clone(),
+            keep: Keep::new(active.clone()),
+            hand_over,
+        });
         if let Some(remote) = peer.remote {
             extensions.insert(ConnectInfo(remote));
         }
         extensions.insert(peer);
-        extensions.insert(Keep::new(active.clone()));
 
         let deadline = match (upgrade, first) {
             (true, true) => self.deadline,
@@ -408,6 +544,9 @@ impl Served {
                 refuse(StatusCode::SERVICE_UNAVAILABLE, version)
             }
         };
+        if let Some(uri) = lesson.filter(|_| response.extensions().get::<Opened>().is_some()) {
+            site.paths.learn(uri.path());
+        }
         self.state().handshake = None;
         response.map(|body| Sending {
             body,
@@ -417,7 +556,7 @@ impl Served {
 }
 
 /// What hyper leaves unbounded, and a method that no route is meant to see.
-fn judge(request: &Request<Incoming>) -> Result<(), StatusCode> {
+fn judge<B>(request: &Request<B>) -> Result<(), StatusCode> {
     if request
         .uri()
         .path_and_query()
@@ -461,7 +600,11 @@ fn refuse(status: StatusCode, version: Version) -> Response<Body> {
 }
 
 /// What hyper calls for each request.
-struct Gate(Arc<Served>);
+struct Gate {
+    served: Arc<Served>,
+    /// The answer to the first request, where there is one already.
+    answer: Mutex<Option<Response<Sending>>>,
+}
 
 impl HttpService<Request<Incoming>> for Gate {
     type Response = Response<Sending>;
@@ -469,8 +612,18 @@ impl HttpService<Request<Incoming>> for Gate {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Sending>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let served = self.0.clone();
-        Box::pin(async move { Ok(served.respond(request).await) })
+        let answer = self
+            .answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let served = self.served.clone();
+        Box::pin(async move {
+            Ok(match answer {
+                Some(answer) => answer,
+                None => served.respond(request, None).await,
+            })
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 use antiphon_proto::config::{Config, Role};
 use axum::{Router, body::Body, response::Response, routing::any};
 use bytes::Bytes;
+use http::HeaderValue;
 use hyper::body::{Body as HttpBody, Frame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -20,6 +21,7 @@ use crate::{
     server::{
         connection::{Lease, Protocols, Site, Times, serve},
         limits::Limits,
+        opening::Paths,
     },
     shutdown::Shutdown,
     socket::WebSocket,
@@ -40,10 +42,19 @@ struct Line {
     io: DuplexStream,
     counters: Arc<Counters>,
     accepted: Instant,
+    /// Without it the server is gone.
+    _environment: Arc<Environment>,
 }
 
 impl Line {
     fn new(router: Router, http2: bool, tls: bool) -> Self {
+        Self::with(router, http2, tls, &[])
+    }
+
+    /// To a server that knows these paths as its own.
+    fn with(router: Router, http2: bool, tls: bool, known: &[&str]) -> Self {
+        let paths = Paths::default();
+        known.iter().for_each(|path| paths.learn(path));
         let counters = Arc::new(Counters::default());
         let mut config = Config::default();
         config.ping_interval = None;
@@ -51,11 +62,11 @@ impl Line {
             config: Arc::new(config),
             ..Settings::default()
         };
-        let environment = Environment {
+        let environment = Arc::new(Environment {
             settings,
             counters: counters.clone(),
             shutdown: Arc::new(Shutdown::new()),
-        };
+        });
         let tls = tls.then(|| {
             let issued =
                 rcgen::generate_simple_self_signed(["x".to_owned()]).expect("a certificate");
@@ -65,7 +76,7 @@ impl Line {
         });
         let site = Arc::new(Site {
             router,
-            environment: Arc::new(environment),
+            environment: environment.clone(),
             limits: Limits::new(1, Some(1), 1),
             proxies: Vec::new(),
             times: Times {
@@ -74,6 +85,7 @@ impl Line {
                 request: REQUEST,
             },
             protocols: Protocols::new(http2),
+            paths,
             tls,
         });
         let lease = Lease {
@@ -96,6 +108,7 @@ impl Line {
             io,
             counters,
             accepted,
+            _environment: environment,
         }
     }
 
@@ -144,8 +157,15 @@ fn routes() -> Router {
         sleep(Duration::from_secs(3600)).await;
         echo(upgrade).await
     }
+    async fn long(upgrade: Upgrade) -> Response {
+        let mut response = echo(upgrade).await;
+        let long = HeaderValue::try_from("x".repeat(8192)).expect("letters");
+        response.headers_mut().insert("x-long", long);
+        response
+    }
     Router::new()
         .route("/ws", any(echo))
+        .route("/long", any(long))
         .route("/slow-ws", any(slow))
         .route("/page", any(|| async { "page" }))
         .route("/slow", any(|| sleep(Duration::from_secs(3600))))
@@ -253,19 +273,21 @@ async fn silent_half_sent_and_dripping_connections_are_closed_at_the_deadline() 
 #[tokio::test(start_paused = true)]
 async fn a_slow_request_leaves_less_time_for_the_answer() {
     let request = UPGRADE.replace("/ws", "/slow-ws");
-    let mut line = Line::new(routes(), false, false);
-    sleep(Duration::from_secs(7)).await;
-    line.io
-        .write_all(request.as_bytes())
-        .await
-        .expect("written");
-    let (answer, time) = line.end().await;
-    assert!(
-        answer.starts_with("HTTP/1.1 503") && answer.contains("connection: close"),
-        "{answer}"
-    );
-    assert_eq!(time, HANDSHAKE);
-    assert_eq!(line.stats().await.handshake_timeouts, 1);
+    for known in [&[][..], &["/slow-ws"]] {
+        let mut line = Line::with(routes(), false, false, known);
+        sleep(Duration::from_secs(7)).await;
+        line.io
+            .write_all(request.as_bytes())
+            .await
+            .expect("written");
+        let (answer, time) = line.end().await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains("connection: close"),
+            "{answer}"
+        );
+        assert_eq!(time, HANDSHAKE);
+        assert_eq!(line.stats().await.handshake_timeouts, 1);
+    }
 
     // A later request on the connection has the whole time.
     let mut line = Line::new(routes(), false, false);
@@ -281,10 +303,31 @@ async fn a_slow_request_leaves_less_time_for_the_answer() {
     assert_eq!(time, Duration::from_secs(30) + HANDSHAKE);
 }
 
+/// One that is not taken at once is waited for, and not for ever.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_takes_ends_the_connection() {
+    for known in [&[][..], &["/long"]] {
+        let mut line = Line::with(routes(), false, false, known);
+        let request = UPGRADE.replace("/ws", "/long");
+        line.io
+            .write_all(request.as_bytes())
+            .await
+            .expect("written");
+        sleep(Duration::from_secs(11)).await;
+        let stats = line.counters.snapshot();
+        assert_eq!((stats.upgraded, stats.open_sockets), (0, 0), "{known:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_open_socket_is_left_alone() {
-    for http2 in [false, true] {
-        let mut line = Line::new(routes(), http2, false);
+    for (http2, known) in [
+        (false, &[][..]),
+        (true, &[]),
+        (false, &["/ws"]),
+        (true, &["/ws"]),
+    ] {
+        let mut line = Line::with(routes(), http2, false, known);
         let answer = line.ask(UPGRADE, "\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
         let counters = line.counters.clone();

@@ -6,18 +6,20 @@ mod connection;
 mod deadlines;
 mod files;
 mod limits;
+mod opening;
 
 use std::{
     fmt, fs, io,
     net::SocketAddr,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
 use antiphon_proto::config::{Config, DeflateConfig};
 use axum::{Router, handler::Handler, routing::any};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream, lookup_host},
@@ -30,6 +32,7 @@ use self::{
     connection::{Lease, Protocols, Site, Times, serve},
     files::Files,
     limits::Limits,
+    opening::Paths,
 };
 pub use crate::stats::Stats;
 use crate::{
@@ -359,16 +362,17 @@ impl Server {
             proxies: self.proxies,
             times: self.times,
             protocols: Protocols::new(self.http2),
+            paths: Paths::default(),
             tls,
         });
         let rate = self.max_accept_rate;
         for listener in listeners {
             let (site, member) = (site.clone(), shutdown.member());
             tokio::spawn(async move {
-                let log = LogLimit::default();
+                let (log, no_delay) = (LogLimit::default(), NoDelay::of(&listener));
                 let counters = site.environment.counters.clone();
                 accept_all(listener, member, &counters, rate, |stream, remote| {
-                    admit(stream, remote, &site, &log)
+                    admit(stream, remote, &site, &log, &no_delay)
                 })
                 .await;
             });
@@ -579,8 +583,33 @@ fn soft_limit(limits: &str) -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Small messages leave at once. Where connections inherit that from their listener, as on Linux, it is said only once.
+#[derive(Debug, Default)]
+struct NoDelay(OnceLock<bool>);
+
+impl NoDelay {
+    fn of(listener: &TcpListener) -> Self {
+        // Where it fails it is said for each connection.
+        let _ = SockRef::from(listener).set_tcp_nodelay(true);
+        Self::default()
+    }
+
+    fn ensure(&self, stream: &TcpStream) -> io::Result<()> {
+        if *self.0.get_or_init(|| stream.nodelay().unwrap_or(false)) {
+            return Ok(());
+        }
+        stream.set_nodelay(true)
+    }
+}
+
 /// Serves a connection in a task of its own, if there is room for it.
-fn admit(stream: TcpStream, remote: SocketAddr, site: &Arc<Site>, log: &LogLimit) {
+fn admit(
+    stream: TcpStream,
+    remote: SocketAddr,
+    site: &Arc<Site>,
+    log: &LogLimit,
+    no_delay: &NoDelay,
+) {
     let counters = &site.environment.counters;
     let refuse = |stream: TcpStream, counter, why: &'static str| {
         count(counter);
@@ -622,7 +651,7 @@ fn admit(stream: TcpStream, remote: SocketAddr, site: &Arc<Site>, log: &LogLimit
             "max_handshakes are under way",
         );
     };
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = no_delay.ensure(&stream) {
         return tracing::debug!(?error, ?remote, "the client left at once");
     }
     let lease = Lease {
@@ -635,7 +664,7 @@ fn admit(stream: TcpStream, remote: SocketAddr, site: &Arc<Site>, log: &LogLimit
     tokio::spawn(async move {
         match first_bytes(&stream, &site, deadline).await {
             First::Expected => serve(stream, Some(remote), site, lease, handshake, deadline).await,
-            First::PlainHttp => refuse_plain(stream).await,
+            First::PlainHttp => Box::pin(refuse_plain(stream)).await,
             First::Nothing => {}
         }
     });

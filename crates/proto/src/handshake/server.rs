@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{
     Negotiated,
-    extension::{self, ListError},
+    extension::{self, Extension, ListError},
     key, uri,
 };
 use crate::{
@@ -91,25 +91,44 @@ impl ServerHandshake {
         request: &Request<B>,
         protocol: Option<&str>,
     ) -> Result<Accepted, Rejection> {
+        let key = judge_grammar(request, protocol)?;
+        self.accept(request.headers(), key)
+    }
+
+    /// Answers a request that [`check`](Self::check) has found good, without judging its grammar once more.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection::SubprotocolRequired`], and for a request that was not checked anything that
+    /// [`judge`](Self::judge) says.
+    pub fn answer<B>(&self, request: &Request<B>) -> Result<Accepted, Rejection> {
         let headers = request.headers();
+        let upgrade = request.version() < Version::HTTP_2;
+        let key = upgrade.then(|| handshake_key(headers)).transpose()?;
+        self.accept(headers, key)
+    }
+
+    /// Judges the grammar of a request alone, for whoever decides later what to agree to.
+    ///
+    /// # Errors
+    ///
+    /// As [`judge`](Self::judge), but for what depends on a server's settings.
+    pub fn check<B>(request: &Request<B>, protocol: Option<&str>) -> Result<(), Rejection> {
+        judge_grammar(request, protocol)?;
+        subprotocols(request.headers())?;
+        extensions(request.headers()).map(|_| ())
+    }
+
+    fn accept(
+        &self,
+        headers: &HeaderMap,
+        key: Option<&HeaderValue>,
+    ) -> Result<Accepted, Rejection> {
         let mut response = Response::new(());
-        if request.version() >= Version::HTTP_2 {
-            judge_extended_connect(request, protocol)?;
-        } else {
-            judge_upgrade(request)?;
-        }
-        check_body(headers)?;
-        check_version(headers)?;
-        if request.version() < Version::HTTP_2 {
-            let key = single(headers, &header::SEC_WEBSOCKET_KEY).map_err(|why| match why {
-                NotSingle::Absent => Rejection::KeyMissing,
-                NotSingle::Repeated => Rejection::KeyRepeated,
-            })?;
-            if !key::is_valid(key.as_bytes()) {
-                return Err(Rejection::KeyInvalid);
-            }
+        if let Some(key) = key {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let fields = response.headers_mut();
+            fields.reserve(5);
             fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             fields.insert(
@@ -140,10 +159,7 @@ impl ServerHandshake {
                 value(subprotocol.to_owned()),
             );
         }
-        let extensions = extension::parse(headers).map_err(|why| match why {
-            ListError::Malformed => Rejection::ExtensionsMalformed,
-            ListError::TooLong => Rejection::ExtensionsTooMany,
-        })?;
+        let extensions = extensions(headers)?;
         let deflate = self
             .deflate
             .as_deref()
@@ -342,6 +358,37 @@ impl Rejection {
     }
 }
 
+/// All but the lists of offers. The key of the handshake, where this version of HTTP has one.
+fn judge_grammar<'a, B>(
+    request: &'a Request<B>,
+    protocol: Option<&str>,
+) -> Result<Option<&'a HeaderValue>, Rejection> {
+    let headers = request.headers();
+    let upgrade = request.version() < Version::HTTP_2;
+    if upgrade {
+        judge_upgrade(request)?;
+    } else {
+        judge_extended_connect(request, protocol)?;
+    }
+    check_body(headers)?;
+    check_version(headers)?;
+    if !upgrade {
+        return Ok(None);
+    }
+    let key = handshake_key(headers)?;
+    if !key::is_valid(key.as_bytes()) {
+        return Err(Rejection::KeyInvalid);
+    }
+    Ok(Some(key))
+}
+
+fn handshake_key(headers: &HeaderMap) -> Result<&HeaderValue, Rejection> {
+    single(headers, &header::SEC_WEBSOCKET_KEY).map_err(|why| match why {
+        NotSingle::Absent => Rejection::KeyMissing,
+        NotSingle::Repeated => Rejection::KeyRepeated,
+    })
+}
+
 /// RFC 6455 section 4.2.1, but for the fields that HTTP/2 has as well.
 fn judge_upgrade<B>(request: &Request<B>) -> Result<(), Rejection> {
     let headers = request.headers();
@@ -440,6 +487,14 @@ fn subprotocols(headers: &HeaderMap) -> Result<Vec<&str>, Rejection> {
         offered.push(element);
     }
     Ok(offered)
+}
+
+/// The extensions that a client offers, in its order.
+fn extensions(headers: &HeaderMap) -> Result<Vec<Extension<'_>>, Rejection> {
+    extension::parse(headers).map_err(|why| match why {
+        ListError::Malformed => Rejection::ExtensionsMalformed,
+        ListError::TooLong => Rejection::ExtensionsTooMany,
+    })
 }
 
 /// For text that is made of tokens and base64.

@@ -44,9 +44,14 @@ fn connect(fields: &[(&str, &str)]) -> Request<()> {
 }
 
 fn judge<B>(request: &Request<B>, protocol: Option<&str>) -> Result<Negotiated, Rejection> {
-    ServerHandshake::default()
-        .judge(request, protocol)
-        .map(|accepted| accepted.negotiated)
+    let handshake = ServerHandshake::default();
+    let judged = handshake.judge(request, protocol);
+    let judged = judged.map(|accepted| accepted.negotiated);
+    // In two steps the answer is the same.
+    let answered =
+        ServerHandshake::check(request, protocol).and_then(|()| handshake.answer(request));
+    assert_eq!(answered.map(|accepted| accepted.negotiated), judged);
+    judged
 }
 
 #[track_caller]
