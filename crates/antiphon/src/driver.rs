@@ -2,11 +2,11 @@
 
 pub(crate) mod many;
 pub(crate) mod shared;
+mod timer;
 
 use std::{
     cell::Cell,
     collections::VecDeque,
-    future::Future,
     io::{self, IoSlice},
     mem,
     pin::Pin,
@@ -23,7 +23,7 @@ use antiphon_proto::{
 use bytes::Bytes;
 use tokio::{
     io::ReadBuf,
-    time::{Instant, Sleep, sleep, sleep_until},
+    time::{Instant, Sleep},
 };
 
 use crate::{
@@ -39,9 +39,6 @@ pub(crate) const CORK_LIMIT: usize = 64 * 1024;
 
 /// Messages set aside while a ping waits for its pong and nobody receives.
 const MAX_INBOX: usize = 16;
-
-/// Bytes that are read for a task that only sends, to see that the peer is alive.
-const READ_AHEAD: usize = 4 * 1024;
 
 /// Slices of one vectored write.
 const MAX_SLICES: usize = 16;
@@ -80,8 +77,9 @@ pub(crate) enum Want {
     Parts,
 }
 
-/// The tasks that wait for something of a socket. All I/O is polled with one waker that wakes them all, so that any of
-/// them carries the connection on.
+/// The tasks that wait for something of a socket, where there are several: I/O is polled with one waker that wakes them
+/// all, so that any of them carries the connection on. Where there is only the one that receives, as in most sockets, I/O
+/// is polled with its own.
 #[derive(Debug, Default)]
 pub(crate) struct Wakers(Mutex<Waiting>);
 
@@ -118,6 +116,13 @@ impl Wake for Wakers {
     }
 }
 
+#[derive(Debug, Default)]
+struct Aside {
+    /// What came while a ping waited for its pong and nobody received.
+    inbox: VecDeque<Item>,
+    pongs: Vec<(PingId, Duration)>,
+}
+
 /// A connection on its transport.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -129,18 +134,22 @@ pub(crate) struct Driver {
     /// The time of the last read: what was read together is parsed as of one moment.
     now: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    wakers: Arc<Wakers>,
+    /// The timer has been polled with the present `waker`.
+    timer_polled: bool,
+    /// The timer fires no later than any deadline of a calm connection, which only moves away.
+    timer_covers_calm: bool,
+    /// What all I/O is polled with: the receiver's own waker, one that wakes nobody, or that of `wakers`.
     waker: Waker,
-    receiver: Option<Waker>,
-    /// What came while a ping waited for its pong and nobody received.
-    inbox: VecDeque<Item>,
+    /// Once a second task has waited.
+    wakers: Option<Arc<Wakers>>,
+    /// What tasks that wait for pongs need: made by the first.
+    aside: Option<Box<Aside>>,
     /// The reader of a message in parts was dropped: its rest is thrown away.
     skip_message: bool,
     /// A message has been handed out in part: its rest follows in parts, whoever asks.
     inside_parts: bool,
     /// A handler is running and output is written after it.
     corked: bool,
-    pongs: Vec<(PingId, Duration)>,
     queued: u64,
     written: u64,
     /// The connection is over and only the transport holds bytes back; the timer bounds that.
@@ -157,7 +166,6 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(transport: Transport, connection: Connection, read_ahead: Bytes) -> Self {
-        let wakers = Arc::new(Wakers::default());
         Self {
             transport,
             connection,
@@ -165,14 +173,14 @@ impl Driver {
             parsed: 0,
             now: Instant::now(),
             timer: None,
-            waker: Waker::from(Arc::clone(&wakers)),
-            wakers,
-            receiver: None,
-            inbox: VecDeque::new(),
+            timer_polled: false,
+            timer_covers_calm: false,
+            waker: Waker::noop().clone(),
+            wakers: None,
+            aside: None,
             skip_message: false,
             inside_parts: false,
             corked: false,
-            pongs: Vec::new(),
             queued: 0,
             written: 0,
             last_flush: false,
@@ -199,7 +207,9 @@ impl Driver {
         cx: &Context<'_>,
         want: Want,
     ) -> Poll<Result<Option<Item>, Error>> {
-        if let Some(item) = self.inbox.pop_front() {
+        if let Some(aside) = &mut self.aside
+            && let Some(item) = aside.inbox.pop_front()
+        {
             return Poll::Ready(Ok(Some(item)));
         }
         if self.end_reported {
@@ -221,22 +231,34 @@ impl Driver {
         })
     }
 
-    fn register_receiver(&mut self, cx: &Context<'_>) {
-        if !self
-            .receiver
+    #[inline]
+    pub(super) fn has_inbox(&self) -> bool {
+        self.aside
             .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            self.receiver = Some(cx.waker().clone());
-            self.wakers.lock().receiver = Some(cx.waker().clone());
+            .is_some_and(|aside| !aside.inbox.is_empty())
+    }
+
+    #[inline]
+    fn register_receiver(&mut self, cx: &Context<'_>) {
+        if let Some(wakers) = &self.wakers {
+            let mut waiting = wakers.lock();
+            if !is_known(&waiting.receiver, cx) {
+                waiting.receiver = Some(cx.waker().clone());
+            }
+        } else if !self.waker.will_wake(cx.waker()) {
+            self.waker = cx.waker().clone();
+            self.timer_polled = false;
         }
     }
 
     /// Throws away the rest of a message whose parts nobody wants any more.
     pub(crate) fn skip_message(&mut self) {
-        while let Some(Item::Part { last, .. }) = self.inbox.front() {
+        let mut inbox = self.aside.as_mut().map(|aside| &mut aside.inbox);
+        while let Some(inbox) = &mut inbox
+            && let Some(Item::Part { last, .. }) = inbox.front()
+        {
             let last = *last;
-            self.inbox.pop_front();
+            inbox.pop_front();
             if last {
                 return;
             }
@@ -341,7 +363,7 @@ impl Driver {
         // Sending is possible from a thread without a runtime; a timer can only be made inside.
         let possible = self.timer.is_some() || tokio::runtime::Handle::try_current().is_ok();
         if possible && self.poll_timer().is_ready() {
-            self.wakers.wake_all();
+            self.wake_all();
         }
     }
 
@@ -349,6 +371,8 @@ impl Driver {
     pub(crate) fn ping(&mut self) -> Result<PingId, Error> {
         let now = Instant::now().into_std();
         let mut id = None;
+        // The pong may come to another task before this one asks for it.
+        self.aside.get_or_insert_default();
         self.queue(|connection| connection.ping(now).map(|ping| id = Some(ping)))
             .map_err(|_| self.closed_error())?;
         self.write_now();
@@ -363,18 +387,19 @@ impl Driver {
     ) -> Poll<Result<Duration, Error>> {
         loop {
             // A pong answers its own ping and those before it.
-            if let Some(&(_, trip)) = self.pongs.iter().find(|(pong, _)| *pong >= id) {
-                self.pongs.retain(|(pong, _)| *pong != id);
+            let aside = self.aside.get_or_insert_default();
+            if let Some(&(_, trip)) = aside.pongs.iter().find(|(pong, _)| *pong >= id) {
+                aside.pongs.retain(|(pong, _)| *pong != id);
                 return Poll::Ready(Ok(trip));
             }
-            if self.inbox.len() >= MAX_INBOX {
+            if aside.inbox.len() >= MAX_INBOX {
                 return self.wait(cx);
             }
             self.register(cx);
             match ready!(self.poll_item(Want::Whole)) {
                 Some(item) => {
-                    self.inbox.push_back(item);
-                    self.wakers.wake_all();
+                    self.aside.get_or_insert_default().inbox.push_back(item);
+                    self.wake_all();
                 }
                 None => return Poll::Ready(Err(self.closed_error())),
             }
@@ -388,7 +413,7 @@ impl Driver {
         self.connection.close(now, close)?;
         self.queued += self.connection.buffered().saturating_sub(before) as u64;
         let _ = self.poll_write_out();
-        self.wakers.wake_all();
+        self.wake_all();
         Ok(())
     }
 
@@ -396,7 +421,7 @@ impl Driver {
     pub(crate) fn poll_closed(&mut self, cx: &Context<'_>) -> Poll<Option<CloseFrame>> {
         self.register(cx);
         while ready!(self.poll_item(Want::Parts)).is_some() {}
-        self.wakers.wake_all();
+        self.wake_all();
         Poll::Ready(match self.connection.end() {
             Some(End::Clean(close)) => Some(close.clone()),
             _ => None,
@@ -405,7 +430,7 @@ impl Driver {
 
     /// Wakes every task that waits.
     pub(crate) fn wake_all(&self) {
-        self.wakers.wake_all();
+        self.waker.wake_by_ref();
     }
 
     /// Why nothing can be sent any more.
@@ -526,6 +551,14 @@ impl Driver {
                 return Poll::Ready(None);
             }
             let mut input = Input::new(&mut scratch[..filled]);
+            if want == Want::Whole && !self.skip_message && !self.inside_parts {
+                self.connection.deliver_parts(false);
+                if let Some(message) = self.connection.take_whole(self.now.into_std(), &mut input) {
+                    let message = message.to_message();
+                    self.keep_unread(&input);
+                    return Poll::Ready(Some(Item::Message(message)));
+                }
+            }
             while !input.is_empty() {
                 self.deliver(want);
                 let event = self
@@ -533,13 +566,20 @@ impl Driver {
                     .handle_input(self.now.into_std(), &mut input);
                 let event = event.unwrap_or(None).map(Owned::from);
                 if let Some(item) = self.digest(event) {
-                    self.unread = input.remaining().to_vec();
-                    self.parsed = 0;
+                    self.keep_unread(&input);
                     return Poll::Ready(Some(item));
                 }
             }
             Poll::Ready(None)
         })
+    }
+
+    /// Bytes behind what was taken stay with the connection.
+    fn keep_unread(&mut self, input: &Input<'_>) {
+        if !input.is_empty() {
+            self.unread = input.remaining().to_vec();
+        }
+        self.parsed = 0;
     }
 
     fn deliver(&mut self, want: Want) {
@@ -561,11 +601,14 @@ impl Driver {
                 Some(item)
             }
             Owned::Pong(id, trip) => {
-                if self.pongs.len() >= MAX_INBOX {
-                    self.pongs.remove(0);
+                // Where nobody has pinged, this answers the connection's own.
+                if let Some(aside) = &mut self.aside {
+                    if aside.pongs.len() >= MAX_INBOX {
+                        aside.pongs.remove(0);
+                    }
+                    aside.pongs.push((id, trip));
+                    self.wake_all();
                 }
-                self.pongs.push((id, trip));
-                self.wakers.wake_all();
                 None
             }
             Owned::Other => None,
@@ -622,7 +665,7 @@ impl Driver {
         self.write_failed = true;
         self.unflushed = false;
         self.failure.get_or_insert(error);
-        self.wakers.wake_all();
+        self.wake_all();
         self.discard_output();
     }
 
@@ -649,7 +692,7 @@ impl Driver {
                 self.transport = Transport::Closed;
                 self.unread = Vec::new();
                 self.timer = None;
-                self.wakers.wake_all();
+                self.wake_all();
                 return Poll::Ready(());
             }
             if self.connection.wants_shutdown() && !self.shut_down {
@@ -663,102 +706,35 @@ impl Driver {
         }
     }
 
-    /// Waits as long as the answer to a Close may take, once.
-    fn poll_last_flush(&mut self) -> Poll<()> {
-        if !self.last_flush {
-            self.last_flush = true;
-            let limit = self.connection.config().close_timeout;
-            self.timer = Some(Box::pin(sleep(limit)));
-        }
-        let mut cx = Context::from_waker(&self.waker);
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(&mut cx),
-            None => Poll::Ready(()),
-        }
-    }
-
-    /// `Ready` where a deadline passed and was handled. The timer is only ever moved when it fires or is too late: a
-    /// deadline that keeps being postponed costs nothing.
-    fn poll_timer(&mut self) -> Poll<()> {
-        let Some(deadline) = self.connection.poll_deadline() else {
-            return Poll::Pending;
-        };
-        let deadline = Instant::from_std(deadline);
-        let mut fresh = self.timer.is_none();
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if deadline < timer.deadline() {
-            timer.as_mut().reset(deadline);
-            fresh = true;
-        }
-        // The waker is always the same: a timer that has it and has not fired need not be asked.
-        if !fresh && !timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        let mut cx = Context::from_waker(&self.waker);
-        while timer.as_mut().poll(&mut cx).is_ready() {
-            let now = Instant::now();
-            if now >= deadline {
-                let before = self.connection.buffered();
-                self.now = now;
-                self.connection.handle_deadline(now.into_std());
-                self.queued += self.connection.buffered().saturating_sub(before) as u64;
-                self.timer = None;
-                return Poll::Ready(());
+    /// Makes the task one that is woken by whatever happens.
+    fn register(&mut self, cx: &Context<'_>) {
+        if let Some(wakers) = &self.wakers {
+            let mut waiting = wakers.lock();
+            if !waiting
+                .others
+                .iter()
+                .any(|known| known.will_wake(cx.waker()))
+            {
+                waiting.others.push(cx.waker().clone());
             }
-            timer.as_mut().reset(deadline);
+        } else if !self.waker.will_wake(cx.waker()) {
+            let wakers = Arc::new(Wakers(Mutex::new(Waiting {
+                receiver: Some(mem::replace(&mut self.waker, Waker::noop().clone())),
+                others: vec![cx.waker().clone()],
+            })));
+            self.waker = Waker::from(Arc::clone(&wakers));
+            self.wakers = Some(wakers);
+            self.timer_polled = false;
+            // What was polled before knows only the other task: once more, with the waker of both.
+            cx.waker().wake_by_ref();
         }
-        Poll::Pending
     }
+}
 
-    /// Makes the task wait for anything to happen, the passing of a deadline included.
-    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
-        self.register(cx);
-        if self.timer_is_due() {
-            // Whoever only sends leaves the peer's pongs unread: before silence is held against it, the transport is
-            // asked.
-            self.read_ahead();
-        }
-        if self.poll_timer().is_ready() {
-            self.wakers.wake_all();
-        }
-        Poll::Pending
-    }
-
-    fn timer_is_due(&self) -> bool {
-        self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
-    }
-
-    /// Reads what has come without parsing it, up to a bound: beyond it, that something waits is enough to know.
-    fn read_ahead(&mut self) {
-        let now = Instant::now();
-        if self.unread.len() - self.parsed >= READ_AHEAD {
-            self.connection.handle_unread(now.into_std());
-            return;
-        }
-        let mut bytes = [0; 2048];
-        let mut buf = ReadBuf::new(&mut bytes);
-        let mut cx = Context::from_waker(&self.waker);
-        if let Poll::Ready(Ok(())) = self.transport.poll_read(&mut cx, &mut buf)
-            && !buf.filled().is_empty()
-        {
-            self.unread.extend_from_slice(buf.filled());
-            self.now = now;
-            self.connection.handle_unread(now.into_std());
-        }
-    }
-
-    fn register(&self, cx: &Context<'_>) {
-        let mut waiting = self.wakers.lock();
-        if !waiting
-            .others
-            .iter()
-            .any(|known| known.will_wake(cx.waker()))
-        {
-            waiting.others.push(cx.waker().clone());
-        }
-    }
+fn is_known(known: &Option<Waker>, cx: &Context<'_>) -> bool {
+    known
+        .as_ref()
+        .is_some_and(|known| known.will_wake(cx.waker()))
 }
 
 impl Drop for Driver {

@@ -3,27 +3,23 @@
 use std::{
     any::Any,
     fmt,
-    future::poll_fn,
-    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use antiphon_proto::{
-    close::{CloseCode, CloseFrame},
     config::{Config, DeflateConfig, Role},
     handshake::Negotiated,
 };
 use bytes::Bytes;
 
 use crate::{
-    error::{Error, Result},
-    panic::caught,
-    shutdown::{Member, Phase},
-    socket::{Shared, WebSocket},
+    error::Result,
+    shutdown::Bell,
+    socket::WebSocket,
     stats::{Counters, Open, count},
     transport::Transport,
-    turn,
+    turn::Session,
 };
 
 /// Wait for the answer to reach the client and the connection to be handed over.
@@ -81,24 +77,24 @@ pub(crate) struct Pending {
     pub(crate) config: Arc<Config>,
     pub(crate) deflate: Option<Arc<DeflateConfig>>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) member: Member,
+    pub(crate) bell: Bell,
 }
 
 impl Pending {
-    /// Runs the handler to its end and closes the socket as its outcome says.
-    pub(crate) async fn run<H, F>(
+    /// Begins to run the handler: what is returned belongs into a task of its own.
+    pub(crate) fn run<H, F>(
         self,
         transport: Transport,
         read_ahead: Bytes,
         kept: Kept,
         handler: H,
-    ) where
+    ) -> Session<F, (Open, Kept)>
+    where
         H: FnOnce(WebSocket) -> F,
         F: Future<Output = Result<()>>,
     {
-        let _kept = kept;
         count(&self.counters.upgraded);
-        let _open = Open::socket(&self.counters);
+        let keep = (Open::socket(&self.counters), kept);
         let socket = WebSocket::new(
             transport,
             Role::Server,
@@ -107,50 +103,6 @@ impl Pending {
             self.deflate,
             read_ahead,
         );
-        let shared = socket.shared().clone();
-        let mut member = self.member;
-        let ended = {
-            let handling = caught(async move { handler(socket).await });
-            let handling = pin!(turn::run(shared.clone(), handling));
-            outcome(handling, &shared, &mut member).await
-        };
-        match ended {
-            None => return,
-            Some(Ok(Ok(()))) => start_close(&shared, CloseCode::NORMAL, ""),
-            Some(Ok(Err(error))) => {
-                count(&self.counters.handler_errors);
-                tracing::debug!(?error, "a socket handler ended with an error");
-                start_close(&shared, CloseCode::INTERNAL_ERROR, "");
-            }
-            Some(Err(_panicked)) => {
-                count(&self.counters.handler_panics);
-                tracing::error!("a socket handler panicked; its socket is closed with 1011");
-                start_close(&shared, CloseCode::INTERNAL_ERROR, "");
-            }
-        }
-        let closed = pin!(poll_fn(|cx| shared.lock().poll_closed(cx)));
-        member.unless(Phase::Aborting, closed).await;
-    }
-}
-
-/// The outcome of a handler; `None` where the server ends before it.
-///
-/// One wait follows the other: a socket asks about the end of the server in one place at a time.
-async fn outcome<F: Future>(
-    mut handling: Pin<&mut F>,
-    shared: &Shared,
-    member: &mut Member,
-) -> Option<F::Output> {
-    if let Some(outcome) = member.unless(Phase::Draining, handling.as_mut()).await {
-        return Some(outcome);
-    }
-    start_close(shared, CloseCode::GOING_AWAY, "server shutting down");
-    member.unless(Phase::Aborting, handling).await
-}
-
-fn start_close(shared: &Shared, code: CloseCode, reason: &'static str) {
-    let started: Result<(), Error> = shared.start_close(CloseFrame::new(code, reason));
-    if let Err(error) = started {
-        tracing::debug!(?error, "a socket could not be closed");
+        Session::new(handler, socket, self.bell, &self.counters, keep)
     }
 }

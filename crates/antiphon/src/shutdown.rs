@@ -1,9 +1,11 @@
 //! The end of a server: told to everything that is open, and awaited until nothing is left.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::{Pin, pin},
-    task::{Poll, Waker},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -29,6 +31,7 @@ pub(crate) enum Phase {
 pub(crate) struct Shutdown {
     phase: watch::Sender<Phase>,
     forced: Notify,
+    bells: Arc<Bells>,
 }
 
 impl Shutdown {
@@ -36,12 +39,22 @@ impl Shutdown {
         Self {
             phase: watch::Sender::new(Phase::Running),
             forced: Notify::new(),
+            bells: Arc::default(),
         }
     }
 
     /// For everything that has to be asked to end and waited for: it counts as open until it drops this.
     pub(crate) fn member(&self) -> Member {
         Member(self.phase.subscribe())
+    }
+
+    /// For the many tasks that are woken often and asked to end once.
+    pub(crate) fn bell(&self) -> Bell {
+        Bell {
+            bells: Arc::clone(&self.bells),
+            slot: None,
+            member: self.member(),
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -57,6 +70,7 @@ impl Shutdown {
             }
             forward
         });
+        self.bells.ring(phase);
         if phase == Phase::Aborting {
             self.forced.notify_one();
         }
@@ -80,6 +94,13 @@ impl Shutdown {
     }
 }
 
+/// Without the server nothing of it goes on.
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        self.bells.ring(Phase::Aborting);
+    }
+}
+
 /// The side that is asked to end.
 #[derive(Clone, Debug)]
 pub(crate) struct Member(watch::Receiver<Phase>);
@@ -94,43 +115,90 @@ impl Member {
         // Without its other side the server is gone, which is further than any phase.
         let _ = self.0.wait_for(|current| *current >= phase).await;
     }
+}
 
-    /// The output of a future, or `None` where the end has come this far before.
-    ///
-    /// It asks about the end where there is news of it, and not whenever the future is woken.
-    ///
-    /// # Cancel safety
-    ///
-    /// As that of the future.
-    pub(crate) async fn unless<F: Future + Unpin>(
-        &mut self,
-        phase: Phase,
-        mut future: F,
-    ) -> Option<F::Output> {
-        let news = self.0.clone();
-        let mut reached = pin!(self.reached(phase));
-        let mut waits: Option<Waker> = None;
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
-                return Poll::Ready(Some(output));
-            }
-            let known = waits
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()));
-            if known && news.has_changed().is_ok_and(|changed| !changed) {
-                return Poll::Pending;
-            }
-            waits = Some(cx.waker().clone());
-            reached.as_mut().poll(cx).map(|()| None)
-        })
-        .await
+/// Whom to wake when the end comes nearer: a word that many tasks read, and a place for the waker of each.
+#[derive(Debug, Default)]
+struct Bells {
+    phase: AtomicU8,
+    slots: Mutex<Slots>,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+}
+
+impl Bells {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Relaxed);
+        // Not under the lock: whoever is woken may end, and give its place back.
+        let wakers: Vec<_> = self.slots().wakers.iter().flatten().cloned().collect();
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A member that asks how far the end has come each time it is woken, which costs one read, and is woken when it comes
+/// nearer.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    bells: Arc<Bells>,
+    slot: Option<usize>,
+    member: Member,
+}
+
+impl Bell {
+    /// For waiting before there is a task that is woken often.
+    pub(crate) fn member(&self) -> Member {
+        self.member.clone()
+    }
+
+    /// How far the end has come. The task of the first call is woken when that changes.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Phase {
+        if self.slot.is_none() {
+            let mut slots = self.bells.slots();
+            let waker = Some(cx.waker().clone());
+            let slot = match slots.free.pop() {
+                Some(slot) => {
+                    slots.wakers[slot] = waker;
+                    slot
+                }
+                None => {
+                    slots.wakers.push(waker);
+                    slots.wakers.len() - 1
+                }
+            };
+            self.slot = Some(slot);
+        }
+        match self.bells.phase.load(Relaxed) {
+            0 => Phase::Running,
+            1 => Phase::Refusing,
+            2 => Phase::Draining,
+            _ => Phase::Aborting,
+        }
+    }
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut slots = self.bells.slots();
+        slots.wakers[slot] = None;
+        slots.free.push(slot);
+        // What many connections needed once is given back when they are gone.
+        if slots.free.len() == slots.wakers.len() {
+            *slots = Slots::default();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::time::Instant;
 
     use super::*;
@@ -157,6 +225,39 @@ mod tests {
         let start = Instant::now();
         assert!(!shutdown.drain(Duration::from_secs(30)).await);
         assert_eq!(start.elapsed(), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn bells_ring_once_for_each_step() {
+        let shutdown = Shutdown::new();
+        let rings = Arc::new(Rings::default());
+        let waker = Waker::from(Arc::clone(&rings));
+        let cx = Context::from_waker(&waker);
+        let (mut first, mut second) = (shutdown.bell(), shutdown.bell());
+        assert_eq!(first.poll(&cx), Phase::Running);
+        assert_eq!(second.poll(&cx), Phase::Running);
+        shutdown.advance(Phase::Draining);
+        assert_eq!(rings.0.load(Relaxed), 2);
+        assert_eq!(first.poll(&cx), Phase::Draining);
+        drop(first);
+        shutdown.advance(Phase::Aborting);
+        assert_eq!(rings.0.load(Relaxed), 3);
+        // One that comes late knows at once, in the place of the one that left.
+        let mut late = shutdown.bell();
+        assert_eq!(late.poll(&cx), Phase::Aborting);
+        assert_eq!(shutdown.bells.slots().wakers.len(), 2);
+        drop((second, late));
+        assert_eq!(shutdown.bells.slots().wakers.capacity(), 0);
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Rings(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Rings {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     driver: Mutex<Driver>,
     /// We have begun to close: what was received ahead is nobody's any more.
     closing: AtomicBool,
-    subprotocol: Option<String>,
+    subprotocol: Option<Arc<str>>,
 }
 
 impl Shared {
@@ -89,11 +89,10 @@ impl WebSocket {
         let now = tokio::time::Instant::now().into_std();
         let connection = Connection::new(role, config, deflate, now);
         let driver = Driver::new(transport.into(), connection, read_ahead);
-        let subprotocol = negotiated.subprotocol.map(|name| name.to_string());
         let shared = Arc::new(Shared {
             driver: Mutex::new(driver),
             closing: AtomicBool::new(false),
-            subprotocol,
+            subprotocol: negotiated.subprotocol,
         });
         Self {
             receiver: Receiver {

@@ -1,49 +1,136 @@
-//! A handler's turn: all that it sends between two waits leaves in one write.
+//! A handler's turns: all that it sends between two waits leaves in one write; and how its outcome ends the socket.
 
 use std::{
-    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use antiphon_proto::close::{CloseCode, CloseFrame};
 use pin_project_lite::pin_project;
 
-use crate::socket::Shared;
+use crate::{
+    error::Result,
+    panic::Panicked,
+    shutdown::{Bell, Phase},
+    socket::{Shared, WebSocket},
+    stats::{Counters, count},
+};
 
-/// Runs a handler of the socket and writes its output whenever it waits, and when it ends.
+/// A part of a handler: what it sends meanwhile leaves in one write afterwards. It may panic.
 ///
 /// A peer that pipelines sixteen messages is read once and answered once, by a handler that knows nothing of it.
-pub(crate) fn run<F: Future>(socket: Arc<Shared>, handler: F) -> Turns<F> {
-    Turns { socket, handler }
+fn turn<T>(socket: &Shared, part: impl FnOnce() -> T) -> Result<T, Panicked> {
+    socket.lock().cork();
+    let outcome = catch_unwind(AssertUnwindSafe(part));
+    socket.lock().uncork();
+    outcome.map_err(|_| Panicked)
 }
 
 pin_project! {
-    /// See [`run`]. Written out, so that the handler's memory is there once.
-    pub(crate) struct Turns<F> {
-        socket: Arc<Shared>,
+    /// The task of a socket on a server: runs the handler, and closes the socket as its outcome says. When the server
+    /// shuts down the socket is closed with 1001, and dropped at the end.
+    ///
+    /// It is written by hand because it is most of what an idle connection weighs: nested `async` blocks would hold the
+    /// handler several times. It belongs into a task by itself.
+    pub(crate) struct Session<F, K> {
+        // None once it has ended, or where it panicked before its first wait.
         #[pin]
-        handler: F,
+        handler: Option<F>,
+        shared: Arc<Shared>,
+        bell: Bell,
+        counters: Arc<Counters>,
+        told: bool,
+        _keep: K,
     }
 }
 
-impl<F: Future> Future for Turns<F> {
-    type Output = F::Output;
+impl<F, K> Session<F, K>
+where
+    F: Future<Output = Result<()>>,
+{
+    /// Begins to run a handler. `keep` lives as long as the socket.
+    pub(crate) fn new(
+        handler: impl FnOnce(WebSocket) -> F,
+        socket: WebSocket,
+        bell: Bell,
+        counters: &Arc<Counters>,
+        keep: K,
+    ) -> Self {
+        let shared = Arc::clone(socket.shared());
+        let handler = turn(&shared, || handler(socket)).ok();
+        if handler.is_none() {
+            conclude(&shared, counters, Err(Panicked));
+        }
+        Self {
+            handler,
+            shared,
+            bell,
+            counters: Arc::clone(counters),
+            told: false,
+            _keep: keep,
+        }
+    }
+}
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        this.socket.lock().cork();
-        let turn = this.handler.poll(cx);
-        this.socket.lock().uncork();
-        turn
+impl<F, K> Future for Session<F, K>
+where
+    F: Future<Output = Result<()>>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let phase = this.bell.poll(cx);
+        if phase == Phase::Aborting {
+            return Poll::Ready(());
+        }
+        if let Some(handler) = this.handler.as_mut().as_pin_mut() {
+            if phase == Phase::Draining && !*this.told {
+                *this.told = true;
+                start_close(this.shared, CloseCode::GOING_AWAY, "server shutting down");
+            }
+            let outcome = match turn(this.shared, || handler.poll(cx)) {
+                Ok(polled) => Ok(ready!(polled)),
+                Err(panicked) => Err(panicked),
+            };
+            this.handler.set(None);
+            conclude(this.shared, this.counters, outcome);
+        }
+        this.shared.lock().poll_closed(cx).map(drop)
+    }
+}
+
+/// Closes the socket as the handler's outcome says.
+fn conclude(shared: &Shared, counters: &Counters, outcome: Result<Result<()>, Panicked>) {
+    match outcome {
+        Ok(Ok(())) => start_close(shared, CloseCode::NORMAL, ""),
+        Ok(Err(error)) => {
+            count(&counters.handler_errors);
+            tracing::debug!(?error, "a socket handler ended with an error");
+            start_close(shared, CloseCode::INTERNAL_ERROR, "");
+        }
+        Err(_panicked) => {
+            count(&counters.handler_panics);
+            tracing::error!("a socket handler panicked; its socket is closed with 1011");
+            start_close(shared, CloseCode::INTERNAL_ERROR, "");
+        }
+    }
+}
+
+fn start_close(shared: &Shared, code: CloseCode, reason: &'static str) {
+    if let Err(error) = shared.start_close(CloseFrame::new(code, reason)) {
+        tracing::debug!(?error, "a socket could not be closed");
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        future::poll_fn,
         io,
-        pin::Pin,
+        pin::{Pin, pin},
         sync::{
             Arc,
             atomic::{AtomicUsize, Ordering::Relaxed},
@@ -87,6 +174,12 @@ mod tests {
         fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
             Pin::new(&mut self.0).poll_shutdown(cx)
         }
+    }
+
+    /// A handler in its turns, and what it comes to.
+    async fn run<F: Future>(socket: Arc<Shared>, handler: F) -> F::Output {
+        let mut handler = pin!(handler);
+        poll_fn(|cx| turn(&socket, || handler.as_mut().poll(cx)).expect("no panic")).await
     }
 
     #[tokio::test]

@@ -313,7 +313,7 @@ impl Upgrade {
             negotiated: accepted.negotiated,
             config: self.settings.config,
             deflate: self.handshake.deflate,
-            member: self.environment.shutdown.member(),
+            bell: self.environment.shutdown.bell(),
             counters: self.environment.counters.clone(),
         };
         Ok((accepted.response, pending, self.way))
@@ -550,18 +550,15 @@ impl Keep {
 }
 
 /// Waits for hyper to give the connection up, and runs the handler on it.
-async fn run_upgraded<H, F>(
-    mut pending: Pending,
-    on_upgrade: OnUpgrade,
-    keep: Option<Keep>,
-    handler: H,
-) where
-    H: FnOnce(WebSocket) -> F,
-    F: Future<Output = Result<()>>,
+async fn run_upgraded<H, F>(pending: Pending, on_upgrade: OnUpgrade, keep: Option<Keep>, handler: H)
+where
+    H: FnOnce(WebSocket) -> F + Send + 'static,
+    F: Future<Output = Result<()>> + Send + 'static,
 {
+    let mut member = pending.bell.member();
     let upgraded = tokio::select! {
         upgraded = timeout(PATIENCE, on_upgrade) => upgraded,
-        () = pending.member.reached(Phase::Aborting) => return,
+        () = member.reached(Phase::Aborting) => return,
     };
     let upgraded = match upgraded {
         Ok(Ok(upgraded)) => upgraded,
@@ -573,9 +570,9 @@ async fn run_upgraded<H, F>(
         }
     };
     let (transport, read_ahead) = into_transport(upgraded);
-    pending
-        .run(transport, read_ahead, Box::new(keep), handler)
-        .await;
+    let session = pending.run(transport, read_ahead, Box::new(keep), handler);
+    // In a task of its own: the memory of this one, which is that of the handshake, goes.
+    tokio::spawn(session);
 }
 
 /// The stream below the upgraded connection, where it is one that can be driven directly, and what was read from it

@@ -586,3 +586,38 @@ async fn waiting_for_room_ends_with_the_connection() {
     assert!(socket.feed("y").await.is_err());
     assert_eq!(start.elapsed().as_secs(), 10, "write_timeout");
 }
+
+/// One that receives and one that sends wait in tasks of their own, whoever waited first: both are woken.
+#[tokio::test(start_paused = true)]
+async fn who_waits_second_is_woken_as_well() {
+    for receive_first in [true, false] {
+        let (mut near, far) = tokio::io::duplex(256);
+        let mut config = Config::default();
+        config.write_high_water = 64;
+        let mut socket = WebSocket::from_io(far, Role::Server, config);
+        let sender = socket.sender();
+        let receiving = async move { socket.recv().await };
+        let sending = async move {
+            for _ in 0..20 {
+                sender.send("x".repeat(100)).await.expect("sent");
+            }
+        };
+        let (receiving, sending) = if receive_first {
+            let receiving = tokio::spawn(receiving);
+            tokio::task::yield_now().await;
+            (receiving, tokio::spawn(sending))
+        } else {
+            let sending = tokio::spawn(sending);
+            tokio::task::yield_now().await;
+            (tokio::spawn(receiving), sending)
+        };
+        let mut taken = vec![0; 20 * 102];
+        near.read_exact(&mut taken).await.expect("all of it");
+        sending.await.expect("no panic");
+        near.write_all(&[0x81, 0x80, 0, 0, 0, 0])
+            .await
+            .expect("written");
+        let message = receiving.await.expect("no panic").expect("open");
+        assert_eq!(message, Some(Message::text("")));
+    }
+}

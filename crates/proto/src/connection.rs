@@ -105,7 +105,8 @@ enum State {
     },
     /// Nothing more is read or sent but what is queued. `deadline` bounds the wait for the peer to hang up.
     Ended {
-        end: End,
+        // Boxed: most connections are open, and this is larger than all that they need.
+        end: Box<End>,
         deadline: Option<Instant>,
     },
 }
@@ -164,8 +165,6 @@ pub struct Connection {
     receiver: Receiver,
     sender: Sender,
     output: Output,
-    /// The latest ping that is not answered yet because too much output waits.
-    unsent_pong: Option<Vec<u8>>,
     close_sent: bool,
     eof: bool,
     last_input: Instant,
@@ -177,11 +176,19 @@ pub struct Connection {
     stalled_since: Option<Instant>,
     /// The keep-alive ping that waits for any byte.
     probe: Option<Probe>,
-    pings: Vec<(PingId, Instant)>,
     next_ping: u32,
+    control: Option<Box<Control>>,
+}
+
+/// What only pings and pongs need: made by the first of them.
+#[derive(Debug)]
+struct Control {
+    /// The latest ping that is not answered yet because too much output waits.
+    unsent_pong: Option<Vec<u8>>,
+    pings: Vec<(PingId, Instant)>,
     /// Control frames that may still come before the flood limit, in thousandths.
-    control_tokens: u64,
-    control_refilled: Instant,
+    tokens: u64,
+    refilled: Instant,
 }
 
 impl Connection {
@@ -206,7 +213,6 @@ impl Connection {
             ),
             sender: Sender::new(role, deflate),
             output: Output::default(),
-            unsent_pong: None,
             close_sent: false,
             eof: false,
             last_input: now,
@@ -215,10 +221,8 @@ impl Connection {
             message_began: None,
             stalled_since: None,
             probe: None,
-            pings: Vec::new(),
             next_ping: 0,
-            control_tokens: u64::from(config.control_burst) * 1000,
-            control_refilled: now,
+            control: None,
             config,
         }
     }
@@ -275,6 +279,7 @@ impl Connection {
     pub fn is_finished(&self) -> bool {
         match &self.state {
             State::Ended { end, .. } => {
+                let end = &**end;
                 let hopeless = matches!(
                     end,
                     End::PongTimeout | End::WriteTimeout | End::CloseTimeout | End::Eof
@@ -358,7 +363,7 @@ impl Connection {
                     if !self.take_control_token(now) {
                         return self.fail(now, Violation::ControlFlood, input);
                     }
-                    self.answer_ping(payload.as_bytes());
+                    self.answer_ping(now, payload.as_bytes());
                     return Ok(Some(Event::Ping(payload)));
                 }
                 Received::Pong(payload) => {
@@ -703,6 +708,18 @@ impl Connection {
         first(by_state, self.stall_deadline())
     }
 
+    /// Whether no deadline is due but those that each byte and message puts off: nothing is half received, not yet
+    /// written, or awaited. [`poll_deadline`](Self::poll_deadline) of a calm connection never comes nearer, however many
+    /// messages come and go while nobody looks.
+    #[must_use]
+    #[inline]
+    pub fn is_calm(&self) -> bool {
+        matches!(self.state, State::Open)
+            && self.message_began.is_none()
+            && self.stalled_since.is_none()
+            && self.probe.is_none()
+    }
+
     /// When the next ping is due, or its pong is missed.
     fn probe_deadline(&self) -> Option<Instant> {
         match self.probe {
@@ -761,14 +778,25 @@ impl Connection {
     }
 
     fn finish(&mut self, now: Instant, end: End) {
-        self.pings = Vec::new();
-        self.unsent_pong = None;
+        self.control = None;
         self.message_began = None;
         self.receiver.release();
         self.state = State::Ended {
-            end,
+            end: Box::new(end),
             deadline: now.checked_add(self.config.close_timeout),
         };
+    }
+
+    fn control(&mut self, now: Instant) -> &mut Control {
+        let full = u64::from(self.config.control_burst) * 1000;
+        self.control.get_or_insert_with(|| {
+            Box::new(Control {
+                unsent_pong: None,
+                pings: Vec::new(),
+                tokens: full,
+                refilled: now,
+            })
+        })
     }
 
     fn fail<'a>(
@@ -788,17 +816,19 @@ impl Connection {
 
     /// RFC 6455 section 5.5.2: every ping is answered unless a Close frame was received, also after our own. Section
     /// 5.5.3: with pings unanswered, an endpoint may answer only the latest.
-    fn answer_ping(&mut self, payload: &[u8]) {
+    fn answer_ping(&mut self, now: Instant, payload: &[u8]) {
         debug_assert!(payload.len() <= MAX_CONTROL);
         if self.output.len() <= PONG_BACKLOG {
             self.sender.control(Opcode::Pong, payload, &mut self.output);
         } else {
-            self.unsent_pong = Some(payload.to_vec());
+            self.control(now).unsent_pong = Some(payload.to_vec());
         }
     }
 
     fn send_late_pong(&mut self) {
-        if let Some(payload) = self.unsent_pong.take() {
+        if let Some(control) = &mut self.control
+            && let Some(payload) = control.unsent_pong.take()
+        {
             self.sender
                 .control(Opcode::Pong, &payload, &mut self.output);
         }
@@ -807,10 +837,11 @@ impl Connection {
     fn queue_ping(&mut self, now: Instant) -> PingId {
         let id = PingId(self.next_ping);
         self.next_ping = self.next_ping.wrapping_add(1);
-        if self.pings.len() == MAX_PINGS {
-            self.pings.remove(0);
+        let pings = &mut self.control(now).pings;
+        if pings.len() == MAX_PINGS {
+            pings.remove(0);
         }
-        self.pings.push((id, now));
+        pings.push((id, now));
         self.sender
             .control(Opcode::Ping, &id.0.to_be_bytes(), &mut self.output);
         id
@@ -819,29 +850,30 @@ impl Connection {
     /// A pong answers its ping and all before it (RFC 6455 section 5.5.3).
     fn match_pong(&mut self, now: Instant, payload: &[u8]) -> Option<(PingId, Duration)> {
         let id = PingId(u32::from_be_bytes(payload.try_into().ok()?));
-        let position = self.pings.iter().position(|(ping, _)| *ping == id)?;
-        let (_, sent) = self.pings.drain(..=position).next_back()?;
-        if self.pings.is_empty() {
-            self.pings = Vec::new();
+        let pings = &mut self.control.as_mut()?.pings;
+        let position = pings.iter().position(|(ping, _)| *ping == id)?;
+        let (_, sent) = pings.drain(..=position).next_back()?;
+        if pings.is_empty() {
+            *pings = Vec::new();
         }
         Some((id, now.saturating_duration_since(sent)))
     }
 
     fn take_control_token(&mut self, now: Instant) -> bool {
         let burst = u64::from(self.config.control_burst) * 1000;
-        let elapsed = now
-            .saturating_duration_since(self.control_refilled)
-            .as_millis();
+        let rate = u64::from(self.config.control_rate);
+        let control = self.control(now);
+        let elapsed = now.saturating_duration_since(control.refilled).as_millis();
         let refill = u64::try_from(elapsed)
             .unwrap_or(u64::MAX)
-            .saturating_mul(u64::from(self.config.control_rate));
+            .saturating_mul(rate);
         if refill > 0 {
-            self.control_refilled = now;
-            self.control_tokens = self.control_tokens.saturating_add(refill).min(burst);
+            control.refilled = now;
+            control.tokens = control.tokens.saturating_add(refill).min(burst);
         }
-        match self.control_tokens.checked_sub(1000) {
+        match control.tokens.checked_sub(1000) {
             Some(left) => {
-                self.control_tokens = left;
+                control.tokens = left;
                 true
             }
             None => false,

@@ -145,7 +145,7 @@ pub(crate) struct Receiver {
     peer: Role,
     /// Hand out parts of messages as they arrive, instead of whole messages.
     parts: bool,
-    inflater: Option<Inflater>,
+    inflater: Option<Box<Inflater>>,
     /// A header that has not all arrived.
     header: [u8; MAX_HEADER],
     header_len: u8,
@@ -170,7 +170,7 @@ impl Receiver {
                     params.server_max_window_bits,
                 ),
             };
-            Inflater::new(no_takeover, bits, config)
+            Box::new(Inflater::new(no_takeover, bits, config))
         });
         let peer = match role {
             Role::Server => Role::Client,

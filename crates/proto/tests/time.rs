@@ -42,6 +42,30 @@ fn until_end(connection: &mut Connection, start: Instant, drain: bool) -> (Durat
     (now - start, wire)
 }
 
+/// What a shell may rely on: while a connection is calm, its deadline only moves away.
+#[test]
+fn a_calm_connection_is_never_due_sooner() {
+    let now = pair::start();
+    let mut server = server(now, |config| config.idle_timeout = Some(60 * SECOND));
+    assert!(server.is_calm());
+    let before = server.poll_deadline();
+    let hello = client(true, Opcode::Text, b"a");
+    feed(&mut server, now + SECOND, &hello, 100);
+    assert!(server.is_calm() && server.poll_deadline() >= before);
+    // Half a message, output that nobody takes, a ping without its pong.
+    feed(&mut server, now + SECOND, &[0x01, 0x80, 0, 0, 0, 0], 6);
+    assert!(!server.is_calm());
+    feed(&mut server, now + SECOND, &[0x80, 0x80, 0, 0, 0, 0], 6);
+    assert!(server.is_calm());
+    server.send(&"b".into()).expect("open");
+    server.advance_output(now + SECOND, 0);
+    assert!(!server.is_calm());
+    server.take_output(now + SECOND);
+    assert!(server.is_calm());
+    server.handle_deadline(now + 30 * SECOND);
+    assert!(!server.is_calm());
+}
+
 #[test]
 fn a_mute_peer_is_given_up_after_a_ping() {
     let now = pair::start();

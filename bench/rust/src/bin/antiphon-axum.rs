@@ -1,5 +1,7 @@
 //! Ours as an extractor in an axum application that hyper serves.
 
+use std::sync::{Arc, LazyLock};
+
 use antiphon::{Config, Upgrade};
 use antiphon_bench_peers::{Fault, MAX_MESSAGE, Peer, Transport, http, options::Options, run};
 use axum::{Router, response::Response, routing::any};
@@ -13,10 +15,15 @@ impl Peer for Axum {
     }
 }
 
-async fn answer(upgrade: Upgrade) -> Response {
+/// One value for all connections.
+static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(|| {
     let mut config = Config::default();
     config.max_message_size = MAX_MESSAGE;
-    upgrade.config(config).on_socket(async |mut socket| {
+    Arc::new(config)
+});
+
+async fn answer(upgrade: Upgrade) -> Response {
+    upgrade.config(CONFIG.clone()).on_socket(async |mut socket| {
         while let Some(message) = socket.recv().await? {
             socket.send(message).await?;
         }

@@ -48,7 +48,7 @@ impl Driver {
     ) -> Poll<Result<Option<Many>, Error>> {
         loop {
             let fresh = self.unread.is_empty()
-                && self.inbox.is_empty()
+                && !self.has_inbox()
                 && !(self.end_reported || self.skip_message || self.inside_parts)
                 && self.connection.is_open()
                 && self.connection.is_between_messages();
@@ -93,8 +93,7 @@ impl Driver {
                     length,
                 });
             }
-            self.unread = input.remaining().to_vec();
-            self.parsed = 0;
+            self.keep_unread(&input);
             if !places.is_empty() {
                 return Poll::Ready(Ok(Some(Many::InBuffer)));
             }
@@ -123,7 +122,7 @@ impl Driver {
     /// Adds the messages that follow what was just received, as far as they are common ones, so that one lock serves
     /// many.
     pub(crate) fn take_ahead(&mut self, ahead: &mut VecDeque<Message>) {
-        if self.parsed == self.unread.len() || !self.inbox.is_empty() {
+        if self.parsed == self.unread.len() || self.has_inbox() {
             return;
         }
         let mut bytes = 0;
