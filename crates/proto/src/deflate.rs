@@ -11,13 +11,16 @@ mod huffman;
 mod expand;
 mod shrink;
 
+pub(crate) mod cohort;
+mod window;
+
 use std::{cell::RefCell, fmt, mem};
 
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush, Status};
 
 use crate::{
     config::{Codec, DeflateConfig},
-    deflate::{expand::Expander, shrink::Shrinker},
+    deflate::{expand::Expander, shrink::Shrinker, window::Window},
     error::Violation,
 };
 
@@ -58,7 +61,7 @@ struct Pool {
 }
 
 /// What distinguishes one compressor from another.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Settings {
     window_bits: u8,
     level: u8,
@@ -123,25 +126,6 @@ fn give_back_inflater(codec: Inflate) {
     });
 }
 
-/// The last bytes of plaintext, which the next message may refer to.
-#[derive(Default)]
-struct Window(Vec<u8>);
-
-impl Window {
-    fn push(&mut self, capacity: usize, plaintext: &[u8]) {
-        if plaintext.len() >= capacity {
-            self.0.clear();
-        } else {
-            let excess = (self.0.len() + plaintext.len()).saturating_sub(capacity);
-            self.0.drain(..excess);
-        }
-        let kept = plaintext.len().min(capacity);
-        self.0.reserve_exact(kept);
-        self.0
-            .extend_from_slice(&plaintext[plaintext.len() - kept..]);
-    }
-}
-
 /// Compresses what one connection sends. Idle, it owns its window and, with [`Codec::Dedicated`], a codec.
 pub struct Deflater {
     settings: Settings,
@@ -180,22 +164,26 @@ impl Deflater {
 
     /// Appends a whole message, compressed.
     pub fn message(&mut self, payload: &[u8], out: &mut Vec<u8>) {
-        let at_once = !self.dedicated
-            && !self.inside_message
-            && SHRINKER.with_borrow_mut(|shrinker| {
-                shrinker.get_or_insert_with(Shrinker::new).message(
-                    &self.window.0,
-                    payload,
-                    1 << self.settings.window_bits,
-                    self.settings.level,
-                    out,
-                )
-            });
+        let at_once = !self.dedicated && !self.inside_message && self.at_once(payload, out);
         if !at_once {
             self.part(payload, true, out);
         } else if self.capacity > 0 {
             self.window.push(usize::from(self.capacity), payload);
         }
+    }
+
+    /// Appends a whole message, compressed, without a codec; `false`, and nothing is appended, where that cannot be. The
+    /// window has not seen it.
+    fn at_once(&self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        SHRINKER.with_borrow_mut(|shrinker| {
+            shrinker.get_or_insert_with(Shrinker::new).message(
+                self.window.bytes(),
+                payload,
+                1 << self.settings.window_bits,
+                self.settings.level,
+                out,
+            )
+        })
     }
 
     /// Appends the next part of a message, compressed and flushed; `last` ends the message.
@@ -258,7 +246,8 @@ impl Deflater {
             None if self.dedicated => self.codec = Some(Box::new(self.settings.codec())),
             None => {
                 let mut codec = self.settings.borrow();
-                if !self.window.0.is_empty() && codec.set_dictionary(&self.window.0).is_err() {
+                let window = self.window.bytes();
+                if !window.is_empty() && codec.set_dictionary(window).is_err() {
                     codec.reset();
                 }
                 self.codec = Some(Box::new(codec));
@@ -385,7 +374,7 @@ impl Inflater {
         if last && !self.inside_message && !self.dedicated && self.staged.is_empty() {
             let at_once = EXPANDER.with_borrow_mut(|expander| {
                 let plain = expander.get_or_insert_with(Expander::new).message(
-                    &self.window.0,
+                    self.window.bytes(),
                     input,
                     &TAIL,
                     limits.max_size,
@@ -512,7 +501,7 @@ impl Inflater {
             }
             None => Box::new(borrow_inflater()),
         };
-        Self::prime(&mut codec, &self.window.0);
+        Self::prime(&mut codec, self.window.bytes());
         self.codec = Some(codec);
     }
 
@@ -520,7 +509,7 @@ impl Inflater {
         self.window.push(1 << self.window_bits, unseen);
         if let Some(codec) = &mut self.codec {
             codec.reset(false);
-            Self::prime(codec, &self.window.0);
+            Self::prime(codec, self.window.bytes());
         }
     }
 
@@ -765,7 +754,7 @@ mod tests {
             };
             assert_eq!(inflate(&mut receiver, &first).unwrap(), noise);
             assert_eq!(inflate(&mut receiver, &second).unwrap(), noise);
-            assert!(receiver.window.0.len() <= 256);
+            assert!(receiver.window.bytes().len() <= 256);
         }
     }
 
@@ -777,11 +766,10 @@ mod tests {
                 .iter()
                 .map(|message| compressed(&mut deflater, message).len())
                 .sum();
-            assert!(
-                deflater.window.0.capacity() <= 1024,
-                "{}",
-                deflater.window.0.capacity()
-            );
+            let Window::Own(window) = &deflater.window else {
+                panic!("nothing was shared");
+            };
+            assert!(window.capacity() <= 1024, "{}", window.capacity());
             assert!(codec == Codec::Dedicated || deflater.codec.is_none());
             total
         };

@@ -11,7 +11,10 @@ use bytes::{Buf, Bytes};
 use crate::{
     close::CloseFrame,
     config::{DeflateConfig, DeflateParams, Role},
-    deflate::{self, Deflater},
+    deflate::{
+        self, Deflater,
+        cohort::{Cohorts, Form},
+    },
     frame::{Header, MAX_HEADER, Opcode},
     mask,
     message::{Message, MessageKind, MessageRef},
@@ -162,7 +165,8 @@ impl Output {
 /// A message whose frame is made once and sent to many connections.
 ///
 /// The plain frame is made at once, a compressed one at the first receiver that wants it; all receivers share the
-/// bytes. Cloning is free.
+/// bytes. Those that keep a context share a frame that refers to it where they have been sent the same before, and the
+/// context as well. Cloning is free.
 ///
 /// ```
 /// use antiphon_proto::sender::Prepared;
@@ -177,8 +181,11 @@ pub struct Prepared(Arc<PreparedFrames>);
 struct PreparedFrames {
     message: Message,
     plain: Bytes,
-    /// The compressed frame for each window size from 8 to 15 bits; `None` inside where compression does not pay.
+    /// The compressed frame for each window size from 8 to 15 bits, which refers to nothing; `None` inside where
+    /// compression does not pay.
     compressed: [OnceLock<Option<Bytes>>; 8],
+    /// The compressed frames that refer to what their receivers have been sent before.
+    cohorts: Cohorts,
 }
 
 impl Prepared {
@@ -190,6 +197,7 @@ impl Prepared {
             message,
             plain,
             compressed: Default::default(),
+            cohorts: Cohorts::default(),
         }))
     }
 
@@ -447,21 +455,44 @@ impl Sender {
         if self.role == Role::Client {
             return self.message(prepared.message(), out);
         }
-        let mut bytes = &prepared.0.plain;
-        if let Some(compression) = &mut self.compression
-            && prepared.message().len() >= compression.config.min_size
-            && let Some(compressed) =
-                prepared.compressed(compression.window_bits, compression.config.level)
-        {
-            if !compression.deflater.observe(prepared.message().as_bytes()) {
-                return self.message(prepared.message(), out);
-            }
-            bytes = compressed;
-        }
+        let Some(bytes) = self.prepared_frame(prepared) else {
+            return self.message(prepared.message(), out);
+        };
         if bytes.len() >= SHARE_FRAME_FROM {
-            out.share(bytes.clone());
+            out.share(bytes);
         } else {
-            out.append(bytes.len(), |out| out.extend_from_slice(bytes));
+            out.append(bytes.len(), |out| out.extend_from_slice(&bytes));
+        }
+    }
+
+    /// The frame that this connection shares with others, which it has noted as sent; `None` where it has to make its own.
+    fn prepared_frame(&mut self, prepared: &Prepared) -> Option<Bytes> {
+        let plain = &prepared.0.plain;
+        let message = prepared.message();
+        let Some(compression) = &mut self.compression else {
+            return Some(plain.clone());
+        };
+        if message.len() < compression.config.min_size {
+            return Some(plain.clone());
+        }
+        let plaintext = message.as_bytes();
+        let form = prepared
+            .0
+            .cohorts
+            .form(&mut compression.deflater, plaintext, |compressed| {
+                frame(message.kind(), true, compressed)
+            });
+        match form {
+            Form::Shared(frame) => return Some(frame),
+            Form::Plain => return Some(plain.clone()),
+            Form::Alone => {}
+        }
+        match prepared.compressed(compression.window_bits, compression.config.level) {
+            None => Some(plain.clone()),
+            Some(frame) => compression
+                .deflater
+                .observe(plaintext)
+                .then(|| frame.clone()),
         }
     }
 

@@ -102,6 +102,56 @@ fn a_shared_frame_is_made_once() {
     }
 }
 
+/// Those who have been sent the same share a frame that refers to it. Messages that are not compressed change nothing;
+/// one that is leaves the others behind, until as much has been sent to all again.
+#[test]
+fn who_has_been_sent_the_same_shares_a_frame_with_a_dictionary() {
+    let deflate = (PLAIN_DEFLATE, DeflateConfig::default());
+    let mut pairs: Vec<_> = (0..8)
+        .map(|_| Pair::new(Config::default(), Some(deflate.clone())))
+        .collect();
+    let send = |pairs: &mut [Pair], message: Message| {
+        let prepared = Prepared::new(message.clone());
+        let wires: Vec<_> = pairs
+            .iter_mut()
+            .map(|pair| {
+                pair.server.send_prepared(&prepared).unwrap();
+                let wire = pair.server.take_output(pair.now);
+                let seen = pair::feed(&mut pair.client, pair.now, &wire, usize::MAX);
+                assert_eq!(seen, [Seen::Message(message.clone())]);
+                wire
+            })
+            .collect();
+        wires
+    };
+    let first = send(&mut pairs, Message::text(text(1, 700)));
+    assert!(first.iter().all(|wire| *wire == first[0]));
+    // A short message of its own, to the first.
+    send(&mut pairs[..1], Message::text("only for you"));
+    let second = send(&mut pairs, Message::text(text(1, 710)));
+    assert!(second.iter().all(|wire| *wire == second[0]));
+    assert!(second[0].len() < 40, "{}", second[0].len());
+    // A long one of its own, to each of six: more than there are forms.
+    for (n, pair) in pairs[..6].iter_mut().enumerate() {
+        send(std::slice::from_mut(pair), Message::text(text(n + 5, 600)));
+    }
+    let third = send(&mut pairs, Message::text(text(1, 620)));
+    assert!(third[6] == third[7] || third[6].len() == third[7].len());
+    assert!(third[0] != third[7]);
+    // More than a window: all are the same again.
+    send(&mut pairs, Message::text(text(2, 2000)));
+    let last = send(&mut pairs, Message::text(text(2, 2010)));
+    assert!(last.iter().all(|wire| *wire == last[0]));
+    assert!(last[0].len() < length_alone(&text(2, 2010)));
+}
+
+/// How long a message is that refers to nothing.
+fn length_alone(text: &str) -> usize {
+    let mut out = Vec::new();
+    antiphon_proto::deflate::compress_shared(text.as_bytes(), 15, 1, &mut out);
+    out.len()
+}
+
 /// What does not compress is sent as it is.
 #[test]
 fn a_frame_that_would_grow_is_not_compressed() {
