@@ -271,7 +271,7 @@ pub(crate) struct Outbox {
     bytes: usize,
     keys: Option<Box<Keys>>,
     gap: Option<Box<Gap>>,
-    closing: Option<CloseReason>,
+    closing: Option<Box<CloseReason>>,
     waker: Option<Waker>,
     /// When something was last taken out to be written.
     written: Option<Instant>,
@@ -536,7 +536,7 @@ impl Outbox {
         if reason == close::SLOW {
             self.discard();
         }
-        self.closing = Some(reason);
+        self.closing = Some(Box::new(reason));
         true
     }
 
@@ -552,7 +552,7 @@ impl Outbox {
     }
 
     pub(crate) fn closing(&self) -> Option<&CloseReason> {
-        self.closing.as_ref()
+        self.closing.as_deref()
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -123,17 +123,20 @@ impl Hub {
         wire: Wire,
         hello: Hello,
     ) -> impl Future<Output = Cause> + Send + use<> {
-        // What is needed only at the beginning and at the end has memory of its own then: this future is as long-lived as
-        // the connection, and nearly all connections are idle.
+        // What is needed only at the beginning and at the end has memory of its own then, and the session always: this
+        // future is as long-lived as the connection, nearly all connections are idle, and a future inside of another is
+        // there twice.
         let hub = self.clone();
-        let opening = Box::pin(async move { hub.open(socket, wire, hello).await });
+        let opening = Box::pin(async move {
+            let (registered, socket) = hub.open(socket, wire, hello).await?;
+            let session = Box::new(Session::new(&registered.0, socket));
+            Ok((registered, session))
+        });
         async move {
-            let opened = opening.await;
-            let (registered, socket) = match opened {
+            let (registered, mut session) = match opening.await {
                 Ok(opened) => opened,
                 Err(cause) => return cause,
             };
-            let mut session = Session::new(&registered.0, socket);
             let ended = poll_fn(|cx| session.poll(cx)).await;
             Box::pin(async move {
                 let cause = session.conclude(ended).await;

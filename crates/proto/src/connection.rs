@@ -566,7 +566,9 @@ impl Connection {
 
     /// Frames of prepared messages have been written past the output, all but `rest`, which is queued.
     pub fn wrote_frames(&mut self, now: Instant, rest: &[u8]) {
-        self.last_data = now;
+        if self.config.idle_timeout.is_some() {
+            self.last_data = now;
+        }
         if !rest.is_empty() {
             Sender::queue_bytes(rest, &mut self.output);
             self.stalled_since = Some(now);

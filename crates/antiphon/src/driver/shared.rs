@@ -95,11 +95,11 @@ impl Driver {
             let written = self.transport.poll_write(&mut cx, &[IoSlice::new(bytes)]);
             // What fails here fails again where it is queued, and is told there.
             if let Poll::Ready(Ok(written @ 1..)) = written {
-                self.queued += bytes.len() as u64;
-                self.written += written as u64;
                 let rest = bytes.get(written..).unwrap_or_default();
                 self.connection.wrote_frames(now, rest);
                 if !rest.is_empty() {
+                    // What was never queued is in neither count: they are about what waits.
+                    self.queued += rest.len() as u64;
                     // So that the transport wakes whoever carries the connection on.
                     self.write_now();
                 }
