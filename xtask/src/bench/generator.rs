@@ -174,7 +174,7 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
             let preset = match peer.origin {
                 Origin::Serve(_) => "antiphon",
                 Origin::Nats => "nats",
-                Origin::Centrifugo => "centrifugo",
+                Origin::Centrifugo | Origin::Centrifuge => "centrifugo",
                 _ => "broadcast",
             };
             add(&[

@@ -45,6 +45,8 @@ pub(super) enum Origin {
     Nats,
     /// Centrifugo, from the path or by `go install`.
     Centrifugo,
+    /// `bench/centrifuge`, a server of the library that Centrifugo is built on.
+    Centrifuge,
 }
 
 /// A peer, or one of ours.
@@ -82,6 +84,7 @@ pub(super) const PEERS: &[Peer] = &[
     peer("coder", Origin::Go("github.com/coder/websocket")),
     peer("nats", Origin::Nats),
     peer("centrifugo", Origin::Centrifugo),
+    peer("centrifuge", Origin::Centrifuge),
 ];
 
 const fn peer(name: &'static str, origin: Origin) -> Peer {
@@ -100,6 +103,7 @@ pub(super) struct Shop {
     configurations: PathBuf,
     go: PathBuf,
     centrifugo: PathBuf,
+    centrifuge: PathBuf,
     certificate: PathBuf,
     /// The command: the generator, and `antiphon serve`.
     pub(super) antiphon: PathBuf,
@@ -112,7 +116,8 @@ pub(super) struct Shop {
 impl Shop {
     /// Builds what these peers need, and the generator.
     ///
-    /// A tool that is missing is an error that names it. Centrifugo alone may be missing: not every mirror has it.
+    /// A tool that is missing is an error that names it. Centrifugo and its library alone may be missing: not every mirror has
+    /// them.
     pub(super) fn build(context: &Context, wanted: &BTreeSet<&'static str>) -> Result<Self> {
         let mut shop = Self {
             programs: context.target.join("bench/release"),
@@ -120,6 +125,7 @@ impl Shop {
             configurations: context.root.join("bench/servers"),
             go: context.target.join("bench/go-peers"),
             centrifugo: PathBuf::from("centrifugo"),
+            centrifuge: context.target.join("bench/centrifuge-peer"),
             certificate: context.target.join("bench/certificate.pem"),
             antiphon: context.target.join("release/antiphon"),
             missing: BTreeMap::new(),
@@ -170,6 +176,9 @@ impl Shop {
         if any(|origin| matches!(origin, Origin::Centrifugo)) {
             shop.centrifugo(context);
         }
+        if any(|origin| matches!(origin, Origin::Centrifuge)) {
+            shop.centrifuge(context);
+        }
         shop.certificate(context)?;
         for peer in peers {
             if let Ok(version) = shop.version(context, peer) {
@@ -197,6 +206,18 @@ impl Shop {
         if process::must(context, PATIENCE, &mut install).is_err() {
             let reason = "neither on the path nor to be had as a Go module from here";
             self.missing.insert("centrifugo", reason.to_owned());
+        }
+    }
+
+    /// Builds the server of Centrifugo's library; without it the rows go on.
+    fn centrifuge(&mut self, context: &Context) {
+        say("building the server of Centrifugo's library");
+        let mut build = Command::new("go");
+        build.args(["build", "-o"]).arg(&self.centrifuge).arg(".");
+        build.current_dir(context.root.join("bench/centrifuge"));
+        if process::must(context, PATIENCE, &mut build).is_err() {
+            let reason = "not to be had as a Go module from here";
+            self.missing.insert("centrifuge", reason.to_owned());
         }
     }
 
@@ -285,6 +306,10 @@ impl Shop {
                 variables.push(("BENCH_TCP", free_port()?.to_string()));
                 quiet = Some((port, "/"));
             }
+            Origin::Centrifuge => {
+                words.push(text(&self.centrifuge));
+                variables.push(("GOMAXPROCS", "1".to_owned()));
+            }
             Origin::Centrifugo => {
                 let port = free_port()?;
                 let file = text(&self.configurations.join("centrifugo.json"));
@@ -352,6 +377,10 @@ impl Shop {
             }
             Origin::Serve(_) | Origin::Echo => locked(&read("Cargo.lock")?, "antiphon-server"),
             Origin::Nats => answer("nats-server", "--version"),
+            Origin::Centrifuge => required(
+                &read("bench/centrifuge/go.mod")?,
+                "github.com/centrifugal/centrifuge",
+            ),
             Origin::Centrifugo => answer(&text(&self.centrifugo), "version"),
         }
         .with_context(|| format!("the version of {} is not known", peer.name))

@@ -145,8 +145,17 @@ const TLS: &[&str] = &[
 
 const DEFLATE: &[&str] = &["yawc", "sockudo-ws", "bun", "ws", "gws", "coder"];
 const DEFLATE_FRESH: &[&str] = &["yawc", "sockudo-ws", "bun", "ws", "gorilla", "gws", "coder"];
-const FANOUT: &[&str] = &["bun", "axum", "ws", "gorilla", "gws", "nats", "centrifugo"];
-const SERVERS: &[&str] = &["nats", "centrifugo"];
+const FANOUT: &[&str] = &[
+    "bun",
+    "axum",
+    "ws",
+    "gorilla",
+    "gws",
+    "nats",
+    "centrifugo",
+    "centrifuge",
+];
+const SERVERS: &[&str] = &["nats", "centrifugo", "centrifuge"];
 
 const fn echo(connections: u32, size: u32, depth: u32) -> Work {
     Work::Echo {
@@ -367,6 +376,7 @@ pub(super) const ROWS: &[Row] = &[
             "coder",
             "nats",
             "centrifugo",
+            "centrifuge",
         ],
         quick: true,
     },

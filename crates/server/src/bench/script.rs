@@ -109,7 +109,8 @@ impl Script {
             Preset::Centrifugo => Self {
                 hello: words(&[r#"{"id":1,"connect":{}}"#]),
                 subscribe: words(&[r#"{"id":2,"subscribe":{"channel":"{channel}"}}"#]),
-                publish: r#"{"id":{seq},"publish":{"channel":"{channel}","data":"{payload}"}}"#.to_owned(),
+                // A command without an id, or with 0, is refused: the server hangs up.
+                publish: r#"{"id":1{seq},"publish":{"channel":"{channel}","data":"{payload}"}}"#.to_owned(),
                 answers: Some((Question::Is("{}"), "{}")),
                 ..plain
             },
