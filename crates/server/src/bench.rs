@@ -6,6 +6,7 @@ mod echo;
 mod fanout;
 mod fault;
 mod idle;
+mod interrupt;
 mod judge;
 mod latency;
 mod meter;
@@ -23,7 +24,7 @@ mod tape;
 mod tls;
 mod usage;
 
-use std::{io::Write as _, time::Duration};
+use std::{fs::OpenOptions, io::Write as _, time::Duration};
 
 use antiphon_proto::message::MessageKind;
 use serde_json::json;
@@ -54,17 +55,37 @@ const RATE_DEPTH: usize = 1024;
 ///
 /// The measurement could not be made, or the server was at fault.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let (common, report) = match &args.command {
-        BenchCommand::Echo(args) => (&args.common, echo(args)?),
-        BenchCommand::Fanout(args) => (&args.common, fanout(args)?),
-        BenchCommand::Churn(args) => (&args.common, churn(args)?),
-        BenchCommand::Idle(args) => (&args.common, idle(args)?),
-        BenchCommand::Ramp(args) => (&args.common, ramp(args)?),
+    let common = match &args.command {
+        BenchCommand::Echo(args) => &args.common,
+        BenchCommand::Fanout(args) => &args.common,
+        BenchCommand::Churn(args) => &args.common,
+        BenchCommand::Idle(args) => &args.common,
+        BenchCommand::Ramp(args) => &args.common,
     };
+    if let Some(path) = &common.svg {
+        // Now, and not when the load has run for nothing.
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        file.map_err(|error| Failure::file(path, &error))?;
+    }
+    interrupt::watch();
+    let mut report = match &args.command {
+        BenchCommand::Echo(args) => echo(args)?,
+        BenchCommand::Fanout(args) => fanout(args)?,
+        BenchCommand::Churn(args) => churn(args)?,
+        BenchCommand::Idle(args) => idle(args)?,
+        BenchCommand::Ramp(args) => ramp(args)?,
+    };
+    if interrupt::is_asked() {
+        if report.is_empty() {
+            return Err(interrupt::too_early());
+        }
+        report = report.result("interrupted", true);
+    }
+    let told = tell(common, &report);
     if let Some(path) = &common.svg {
         std::fs::write(path, svg::picture(&report)).map_err(|error| Failure::file(path, &error))?;
     }
-    tell(common, &report)
+    told
 }
 
 fn tell(common: &CommonArgs, report: &Report) -> Result<(), Failure> {
@@ -78,6 +99,13 @@ fn tell(common: &CommonArgs, report: &Report) -> Result<(), Failure> {
     let _ = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
+    if interrupt::is_asked() {
+        return Err(Failure::new(
+            Exit::Interrupted,
+            "interrupted",
+            "the report is of what was measured until then",
+        ));
+    }
     if report.errors() == 0 {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 mod support;
 
 mod bench {
+    mod interrupted;
     mod liar;
     mod lies;
 
@@ -462,6 +463,11 @@ fn what_cannot_be_done_is_said() {
             "process",
         ),
         (&["echo", "ws://a/", "--pin", "100000"], 1, "core"),
+        (
+            &["echo", &nobody, "--svg", "/no/such/folder/a.svg"],
+            1,
+            "/no/such/folder",
+        ),
         (&["echo", &nobody], 3, "cannot connect"),
         (&["churn", &nobody], 3, "cannot connect"),
         (&["fanout", &nobody], 3, "cannot connect"),

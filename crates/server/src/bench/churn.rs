@@ -8,6 +8,7 @@ use rustls::HandshakeKind;
 use crate::{
     bench::{
         fault::{Fault, Faults, Kind},
+        interrupt,
         latency::Latencies,
         meter::{Meter, Phase, Usage},
         opening::{Answer, Opened, Opening, Target, poll, wait},
@@ -114,7 +115,7 @@ impl Churn<'_> {
                 let (opened, latencies) = (self.outcome.opened, &self.outcome.latencies);
                 self.meter.show(now, opened, latencies);
             }
-            if self.outcome.faults.total() > MAX_FAULTS {
+            if self.outcome.faults.total() > MAX_FAULTS || interrupt::is_asked() {
                 self.meter.stop();
                 break;
             }

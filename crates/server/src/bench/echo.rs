@@ -11,6 +11,7 @@ use mio::{Events, Poll};
 use crate::{
     bench::{
         fault::{Fault, Faults, Kind},
+        interrupt,
         judge::Account,
         latency::Latencies,
         meter::{Meter, Phase, Usage},
@@ -237,7 +238,7 @@ impl<'a> Echo<'a> {
             self.talk(index);
         }
         let mut looked = Instant::now();
-        while !self.is_done() {
+        while !self.is_done() && !interrupt::is_asked() {
             let now = Instant::now();
             self.now = nanoseconds(now - self.meter.began);
             match self.meter.turn(now) {

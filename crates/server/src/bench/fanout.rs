@@ -14,6 +14,7 @@ use crate::{
         audience::{Audience, SIZE_OF_MARK},
         echo::{READ_BUFFER, nanoseconds, say_goodbye},
         fault::{Fault, Faults, Kind},
+        interrupt,
         latency::Latencies,
         meter::{Meter, Phase, Usage},
         opening::{Target, poll, wait},
@@ -214,7 +215,13 @@ impl<'a> Fanout<'a> {
                 let frames = self.frames(0, 0, 1);
                 self.send(self.plan.subscribers, &frames);
             }
-            if now > began + self.timeout {
+            if interrupt::is_asked() {
+                return Err(interrupt::too_early());
+            }
+            let is_alone = self.lines[self.plan.subscribers..]
+                .iter()
+                .all(|line| line.peer.is_none());
+            if is_alone || now > began + self.timeout {
                 return self.nobody();
             }
             wait(poll, &mut events, Some(LOOK_EVERY))?;
@@ -229,6 +236,11 @@ impl<'a> Fanout<'a> {
         let said = match self.said.as_str() {
             "" => String::new(),
             said => format!(" (the server said: {})", crate::value::printable(said)),
+        };
+        // What has ended a connection says more than what came before.
+        let said = match self.outcome.faults.first() {
+            [] => said,
+            [first, ..] => format!(" ({first})"),
         };
         if absent == self.audience.present() {
             return Err(Failure::new(
@@ -268,7 +280,7 @@ impl<'a> Fanout<'a> {
                 let (messages, latencies) = (self.outcome.deliveries, &self.outcome.latencies);
                 self.meter.show(now, messages, latencies);
             }
-            if self.is_done() {
+            if self.is_done() || interrupt::is_asked() {
                 break;
             }
             wait(poll, &mut events, Some(self.time_to_wait(now)))?;

@@ -9,6 +9,7 @@ use crate::{
     bench::{
         echo::{self, Echo, READ_BUFFER, say_goodbye},
         fault::Faults,
+        interrupt,
         opening::{Target, poll, wait},
         peer::Peer,
         report::round,
@@ -81,7 +82,7 @@ pub(crate) fn run(
     let mut buffer = vec![0; READ_BUFFER];
     let end = Instant::now() + idle;
     let mut is_first = true;
-    while is_first || Instant::now() < end {
+    while is_first || Instant::now() < end && !interrupt::is_asked() {
         let left = end.saturating_duration_since(Instant::now());
         wait(&mut poll, &mut events, Some(left.min(LOOK_EVERY)))?;
         let heard: Vec<usize> = if std::mem::take(&mut is_first) {

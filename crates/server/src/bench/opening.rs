@@ -22,6 +22,7 @@ use rustls::{ClientConfig, pki_types::ServerName};
 use crate::{
     bench::{
         fault::{Fault, Faults, Kind},
+        interrupt,
         socket::Socket,
         tls,
     },
@@ -188,6 +189,9 @@ impl Target {
                 next += 1;
             }
             wait(poll, &mut events, Some(LOOK_EVERY))?;
+            if interrupt::is_asked() {
+                return Err(interrupt::too_early());
+            }
             for event in &events {
                 let index = event.token().0;
                 let Some(opening) = openings.get_mut(index).and_then(Option::as_mut) else {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     bench::{
         echo::{self, Outcome, Plan},
+        interrupt,
         latency::{grouped, time},
         opening::Target,
         report::round,
@@ -35,6 +36,9 @@ pub(crate) struct Step {
     server_cpu_share: Option<f64>,
     generator_limited: bool,
 }
+
+/// Why a ramp ends at Ctrl-C. The step under way is not told: it is shorter than the others.
+const INTERRUPTED: &str = "an interruption";
 
 /// All steps.
 pub(crate) struct Ramp {
@@ -65,7 +69,18 @@ pub(crate) fn run(target: &Target, args: &RampArgs, plan: &Plan) -> Result<Ramp,
             Growth::Connections => plan.connections = value,
             Growth::Rate => plan.rate = Some(value as f64),
         }
-        let outcome = echo::run(target, &plan)?;
+        let outcome = match echo::run(target, &plan) {
+            // The steps before are worth telling.
+            Err(_) if interrupt::is_asked() && !ramp.steps.is_empty() => {
+                ramp.ended = INTERRUPTED;
+                break;
+            }
+            outcome => outcome?,
+        };
+        if interrupt::is_asked() && !ramp.steps.is_empty() {
+            ramp.ended = INTERRUPTED;
+            break;
+        }
         let step = step(&plan, &outcome);
         if plan.shows_steps() {
             let _ = writeln!(std::io::stderr(), "{}", row(&step));

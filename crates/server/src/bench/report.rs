@@ -136,6 +136,11 @@ impl Report {
         self
     }
 
+    /// Whether nothing has been measured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seconds == 0.0 && !self.results.contains_key("memory_bytes")
+    }
+
     /// How many faults there were.
     pub(crate) fn errors(&self) -> u64 {
         self.errors.values().sum()

@@ -21,7 +21,8 @@ Examples:
   antiphon bench ramp ws://127.0.0.1:8199/ --by rate --from 1000 --to 100000
 
 Every answer is compared with what it has to be, byte for byte and in order. Exit code 0: all was right; 1: there were \
-faults, counted by kind; 2: usage; 3: nothing answered at that address.";
+faults, counted by kind; 2: usage; 3: nothing answered at that address; 130: Ctrl-C, with a report of what was measured \
+until then.";
 
 const ECHO_EXAMPLES: &str = "\
 Examples:
