@@ -1,7 +1,7 @@
 //! The hot paths of antiphon, each as a step that can be repeated: one list, measured in time and in instructions.
 //!
 //! Everything goes through public interfaces, so a path costs here what it costs an application; the only system calls
-//! are those of `server/handshake`.
+//! are those of `server`.
 //!
 //! - `cargo bench -p antiphon-measure` measures the time of each (`-- mask` only of some).
 //! - `cargo xtask counts` counts the instructions of each and writes `docs/instructions.md`; CI compares.

@@ -12,7 +12,8 @@ use tokio::{
 
 use crate::path::{Path, Step, step};
 
-const REQUEST: &[u8] =
+/// A browser sends more; none of it is needed.
+pub(crate) const REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
