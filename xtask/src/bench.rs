@@ -30,6 +30,9 @@ use crate::process;
 /// How often a disturbed sample is repeated.
 const REPEATS: usize = 2;
 
+/// The cores of a server that has two.
+const BOTH_CORES: &str = "0,1";
+
 /// The row in which two cores are compared with one: there the generator has the least to do.
 const SCALED: &str = "deflate-1k";
 
@@ -326,7 +329,8 @@ impl Run<'_> {
 
     /// How many times the rate of one core two cores have: the medians of as many samples as there are rounds.
     ///
-    /// Where the machine has only two, the generator works on one of them beside the server.
+    /// Where the machine has only two, the generator works on both of them beside the server, and the processor time
+    /// that it takes there is no time that the server has.
     fn scaling(&self, rows: &[(Row, Vec<&'static str>)], cores: usize) -> Option<f64> {
         let (row, _) = rows.iter().find(|(row, _)| row.name == SCALED)?;
         let rate = |server: &str, generator: &str| {
@@ -339,12 +343,18 @@ impl Run<'_> {
                     cores: generator,
                     ..self.subject(&ECHO, row.work, &started)
                 };
-                Some(generator::measure(self.context, &subject).ok()?.rate)
+                let sample = generator::measure(self.context, &subject).ok()?;
+                let beside = if server == generator {
+                    sample.generator
+                } else {
+                    0.0
+                };
+                Some(alone(sample.rate, beside))
             });
             median(rates.collect())
         };
-        let beside = if cores > 2 { "2" } else { "0,1" };
-        Some(rate("0,1", beside)? / rate(SERVER_CORE, GENERATOR_CORE)?)
+        let generator = if cores > 2 { "2" } else { BOTH_CORES };
+        Some(rate(BOTH_CORES, generator)? / rate(SERVER_CORE, GENERATOR_CORE)?)
     }
 
     fn subject<'b>(&'b self, peer: &'b Peer, work: Work, server: &'b Server) -> Subject<'b> {
@@ -458,12 +468,19 @@ impl Run<'_> {
         }
         if machine.cores < 3 && extras.scaling.is_some() {
             notes.push(
-                "For two cores against one the generator worked on the same two cores as the server, for want of a third."
+                "For two cores against one the generator worked on the same two cores as the server, for want of a third; the \
+                 rate is divided by the share of both that it left to the server."
                     .to_owned(),
             );
         }
         notes
     }
+}
+
+/// The rate of a server on two cores if it had them for itself: what a generator beside it takes of a core is given back,
+/// and what stands idle is not.
+fn alone(rate: f64, generator: f64) -> f64 {
+    rate * 2.0 / (2.0 - generator.clamp(0.0, 1.0))
 }
 
 /// A failure as a note: short, and without the paths of this machine.
@@ -664,6 +681,15 @@ mod tests {
         );
         assert!(chosen(&arguments(false, &["nothing"], &[])).is_err());
         assert!(chosen(&arguments(false, &[], &["nobody"])).is_err());
+    }
+
+    #[test]
+    fn what_the_generator_takes_is_given_back() {
+        for (rate, generator, expected) in
+            [(100.0, 0.0, 100.0), (75.0, 0.5, 100.0), (50.0, 1.0, 100.0)]
+        {
+            assert_eq!(alone(rate, generator), expected);
+        }
     }
 
     #[test]

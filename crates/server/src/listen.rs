@@ -16,7 +16,7 @@ use crate::{
     tls,
 };
 
-/// A runtime for a server: a thread for each core.
+/// A runtime for what a server does beside its connections, which have threads of their own.
 ///
 /// # Errors
 ///
@@ -108,6 +108,7 @@ async fn start(args: &ListenArgs, routes: Router) -> Result<Running, Failure> {
     let mut server = Server::new()
         .bind(args.listen())
         .router(routes)
+        .workers(0)
         .http2(true)
         .config(config)
         .origins(origins)

@@ -378,6 +378,7 @@ async fn start(config: &Config, routes: Router) -> Result<Running, Failure> {
         .max_connections_per_address(settings.max_connections_per_address)
         .max_handshakes(settings.max_handshakes)
         .max_accept_rate(settings.accept_rate)
+        .workers(settings.workers)
         .handshake_timeout(settings.handshake_timeout)
         .drain_timeout(LAST_WAIT);
     if let Some(most) = settings.max_connections {

@@ -6,23 +6,26 @@ mod connection;
 mod deadlines;
 mod files;
 mod limits;
+mod listeners;
 mod opening;
+mod workers;
 
 use std::{
     fmt, fs, io,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::PathBuf,
     pin::Pin,
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
 use antiphon_proto::config::{Config, DeflateConfig};
 use axum::{Router, handler::Handler, routing::any};
-use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpSocket, TcpStream, lookup_host},
+    net::{TcpListener, TcpStream},
     sync::{Notify, watch},
     time::{Instant, timeout, timeout_at},
 };
@@ -32,21 +35,20 @@ use self::{
     connection::{Lease, Protocols, Site, Times, serve},
     files::Files,
     limits::Limits,
+    listeners::{NoDelay, listen, share},
     opening::Paths,
+    workers::Worker,
 };
 pub use crate::stats::Stats;
 use crate::{
     error::{Error, ErrorKind, Result},
     origin::Origins,
     peer::Network,
-    shutdown::{Phase, Shutdown},
+    shutdown::{Member, Phase, Shutdown},
     stats::{Counters, Open, count},
     tls::server::ServerTls,
     upgrade::{Environment, Settings},
 };
-
-/// Connections that the system may keep waiting to be accepted.
-const BACKLOG: u32 = 4096;
 
 /// Files that are left for everything but connections.
 const OTHER_FILES: usize = 64;
@@ -101,6 +103,7 @@ pub struct Server {
     max_connections_per_address: Option<usize>,
     max_handshakes: usize,
     max_accept_rate: Option<u32>,
+    workers: Option<NonZeroUsize>,
     times: Times,
     drain_timeout: Duration,
     end: Option<End>,
@@ -122,6 +125,7 @@ impl Server {
             max_connections_per_address: None,
             max_handshakes: 2048,
             max_accept_rate: None,
+            workers: None,
             times: Times {
                 handshake: Duration::from_secs(10),
                 idle: Duration::from_secs(60),
@@ -247,6 +251,19 @@ impl Server {
         self
     }
 
+    /// Serves in so many threads of its own, each with a runtime for itself; 0 means one for each core. A connection,
+    /// its handler included, stays in its thread from its first byte to its last: nothing is handed from core to core.
+    /// On Linux each thread has a listener of its own at each address, and the system deals out the connections;
+    /// elsewhere, and with a [`listener`](Self::listener) that is open already, the threads take turns.
+    ///
+    /// All bounds are those of the whole server. A handler that keeps its thread busy keeps up the connections of that
+    /// thread. Default: the runtime that calls [`start`](Self::start) serves.
+    pub fn workers(mut self, workers: usize) -> Self {
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.workers = Some(NonZeroUsize::new(workers).unwrap_or_else(cores));
+        self
+    }
+
     /// From accepting a connection to the answer that opens its WebSocket, TLS included; then it is closed.
     /// Default 10 s.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
@@ -308,7 +325,7 @@ impl Server {
         self.start().await?.wait().await
     }
 
-    /// Begins to serve, in tasks of the current tokio runtime.
+    /// Begins to serve, in tasks of the current tokio runtime or in [`workers`](Self::workers).
     ///
     /// # Errors
     ///
@@ -320,9 +337,14 @@ impl Server {
     /// Cancelled, nothing is served.
     pub async fn start(self) -> Result<Running> {
         let max_connections = judge_connections(self.max_connections, open_files())?;
-        let mut listeners = self.listeners;
+        let threads = self.workers.map_or(1, NonZeroUsize::get);
+        // For each address a listener for each thread.
+        let mut listeners = Vec::new();
+        for listener in self.listeners {
+            listeners.push(share(listener.into_std()?, threads)?);
+        }
         for address in &self.addresses {
-            listeners.push(listen(address).await?);
+            listeners.push(listen(address, threads).await?);
         }
         if listeners.is_empty() {
             let advice = "the server has no address; name one with bind(\"127.0.0.1:8199\")";
@@ -330,7 +352,7 @@ impl Server {
         }
         let addresses = listeners
             .iter()
-            .map(TcpListener::local_addr)
+            .map(|same| same[0].local_addr())
             .collect::<io::Result<Vec<_>>>()?;
         let router = match &self.static_root {
             Some(folder) => self.router.fallback_service(Files::new(folder)?),
@@ -366,18 +388,24 @@ impl Server {
             tls,
         });
         let rate = self.max_accept_rate;
-        for listener in listeners {
-            let (site, member) = (site.clone(), shutdown.member());
-            tokio::spawn(async move {
-                let (log, no_delay) = (LogLimit::default(), NoDelay::of(&listener));
-                let counters = site.environment.counters.clone();
-                accept_all(listener, member, &counters, rate, |stream, remote| {
-                    admit(stream, remote, &site, &log, &no_delay)
-                })
-                .await;
-            });
-        }
+        let rate = rate.map(|rate| rate.div_ceil(u32::try_from(threads).unwrap_or(u32::MAX)));
+        let accept = move |listener| {
+            let member = site.environment.shutdown.member();
+            tokio::spawn(accept_from(listener, member, site.clone(), rate));
+        };
         let (ended, wait) = watch::channel(false);
+        if self.workers.is_some() {
+            let mut workers = Vec::with_capacity(threads);
+            for number in 0..threads {
+                let own = listeners.iter_mut().filter_map(Vec::pop).collect();
+                workers.push(Worker::start(number, own, accept.clone(), wait.clone()).await?);
+            }
+            workers.into_iter().for_each(Worker::begin);
+        } else {
+            let listeners = listeners.into_iter().flatten().map(TcpListener::from_std);
+            let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+            listeners.into_iter().for_each(accept);
+        }
         let control = Arc::new(Control {
             addresses,
             counters,
@@ -523,37 +551,6 @@ async fn supervise(
     let _ = ended.send(true);
 }
 
-async fn listen(address: &str) -> Result<TcpListener> {
-    let refuse = |source: io::Error| {
-        Error::new(
-            ErrorKind::Io,
-            format!("cannot listen on {address}: {source}"),
-        )
-        .with_source(source)
-    };
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "the name has no address");
-    for address in lookup_host(address).await.map_err(refuse)? {
-        match bind(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error,
-        }
-    }
-    Err(refuse(failure))
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()?
-    } else {
-        TcpSocket::new_v6()?
-    };
-    // On Windows the option would let another program take the address over.
-    #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 /// The cap of connections: more than there can be files is a promise that cannot be kept.
 fn judge_connections(wanted: Option<usize>, files: Option<usize>) -> Result<usize> {
     let possible = files.map_or(usize::MAX, |files| files.saturating_sub(OTHER_FILES).max(1));
@@ -583,23 +580,14 @@ fn soft_limit(limits: &str) -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Small messages leave at once. Where connections inherit that from their listener, as on Linux, it is said only once.
-#[derive(Debug, Default)]
-struct NoDelay(OnceLock<bool>);
-
-impl NoDelay {
-    fn of(listener: &TcpListener) -> Self {
-        // Where it fails it is said for each connection.
-        let _ = SockRef::from(listener).set_tcp_nodelay(true);
-        Self::default()
-    }
-
-    fn ensure(&self, stream: &TcpStream) -> io::Result<()> {
-        if *self.0.get_or_init(|| stream.nodelay().unwrap_or(false)) {
-            return Ok(());
-        }
-        stream.set_nodelay(true)
-    }
+/// Accepts from a listener until the server ends.
+async fn accept_from(listener: TcpListener, member: Member, site: Arc<Site>, rate: Option<u32>) {
+    let (log, no_delay) = (LogLimit::default(), NoDelay::of(&listener));
+    let counters = site.environment.counters.clone();
+    accept_all(listener, member, &counters, rate, |stream, remote| {
+        admit(stream, remote, &site, &log, &no_delay)
+    })
+    .await;
 }
 
 /// Serves a connection in a task of its own, if there is room for it.

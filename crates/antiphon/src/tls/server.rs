@@ -132,6 +132,9 @@ impl ServerTls {
         .with_cert_resolver(self.current.clone());
         // Tickets whose keys rotate: resumption without a cache that clients can fill.
         server.ticketer = Ticketer::new().map_err(unusable)?;
+        // A session is resumed with a ticket of its own, and each resumption brings the next one: a second ticket would
+        // be made, sent and thrown away.
+        server.send_tls13_tickets = 1;
         server.alpn_protocols = if http2 {
             vec![b"h2".to_vec(), b"http/1.1".to_vec()]
         } else {

@@ -212,6 +212,9 @@ section! {
         handshake_timeout: Duration = Duration::from_secs(10), Kind::Time(Zero::Refused), "\"10s\"";
         /// Connections accepted in a second; more wait for their turn.
         accept_rate: u32 = 2000, Kind::Count(1, u32::MAX as u64), "2000";
+        /// Threads that serve connections, each with a listener of its own where the system deals out connections
+        /// (Linux). 0: one for each core.
+        workers: usize = 0, Kind::Count(0, 1024), "0";
         /// Time in which connections are closed after a signal to stop; what is left then is dropped.
         #[serde(with = "crate::setting::time")]
         drain: Duration = Duration::from_secs(30), Kind::Time(Zero::Allowed), "\"30s\"", live;
