@@ -8,6 +8,7 @@ use std::{
 };
 
 use antiphon_proto::{connection::Connection, message::MessageRef, sender::Batch};
+use bytes::Bytes;
 
 use crate::{
     driver::{
@@ -30,11 +31,16 @@ thread_local! {
 /// Places that the thread keeps memory for.
 const MAX_PLACES: usize = 4096;
 
+/// From this size an answer is looked for in the message that it answers.
+const SHARE_FROM: usize = 16 * 1024;
+
 /// What a function of [`WebSocket::for_each`] answers. Answers to messages that came together leave together.
 pub struct Replies {
     batch: Batch,
     /// How far the output has to be written for the latest answers to have gone.
     position: Option<u64>,
+    /// The memory of a long message while the function is called with it: an answer that stands in it is not copied.
+    source: Option<Bytes>,
 }
 
 impl fmt::Debug for Replies {
@@ -47,7 +53,10 @@ impl Replies {
     /// Sends a message.
     #[inline]
     pub fn send<'a>(&mut self, message: impl Into<MessageRef<'a>>) {
-        self.batch.push(message.into());
+        match &self.source {
+            None => self.batch.push(message.into()),
+            Some(source) => self.batch.push_from(message.into(), source),
+        }
     }
 }
 
@@ -88,6 +97,7 @@ impl WebSocket {
         let mut replies = Replies {
             batch,
             position: None,
+            source: None,
         };
         poll_fn(|cx| {
             let mut memory = ANSWERS.take();
@@ -133,7 +143,12 @@ impl WebSocket {
             PLACES.set(places);
             match ready!(received)? {
                 Some(Many::InBuffer) => {}
-                Some(Many::One(message)) => function(MessageRef::from(&message), replies),
+                Some(Many::One(message)) => {
+                    let long = message.len() >= SHARE_FROM;
+                    replies.source = long.then(|| message.clone().into_bytes());
+                    function(MessageRef::from(&message), replies);
+                    replies.source = None;
+                }
                 None => return Poll::Ready(Ok(())),
             }
         }

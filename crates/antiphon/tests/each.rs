@@ -257,3 +257,40 @@ async fn answers_are_compressed_where_that_was_agreed() {
     }
     socket.close(1000, "").await.unwrap();
 }
+
+/// Answers that stand in a long message are not copied; they keep their places among the others.
+#[tokio::test]
+async fn parts_of_a_long_message_are_answers_among_others() {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let mut client = WebSocket::from_io(near, Role::Client, Config::default());
+    let mut server = WebSocket::from_io(far, Role::Server, Config::default());
+    let answering = tokio::spawn(async move {
+        server
+            .for_each(|message, replies| {
+                replies.send("before");
+                replies.send(message);
+                replies.send(&message.as_bytes()[10..]);
+                replies.send(&message.as_bytes()[..100]);
+                replies.send("after");
+            })
+            .await
+    });
+    for length in [20_000, 300_000] {
+        let text: String = ('a'..='z').cycle().take(length).collect();
+        let sender = client.sender();
+        let sent = text.clone();
+        tokio::spawn(async move { sender.send(sent).await });
+        let answers = [
+            Message::text("before"),
+            Message::text(text.as_str()),
+            Message::binary(text.as_bytes()[10..].to_vec()),
+            Message::binary(text.as_bytes()[..100].to_vec()),
+            Message::text("after"),
+        ];
+        for answer in answers {
+            assert_eq!(client.recv().await.unwrap(), Some(answer));
+        }
+    }
+    client.close(1000, "").await.unwrap();
+    answering.await.unwrap().unwrap();
+}

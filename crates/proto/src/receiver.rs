@@ -19,6 +19,9 @@ use crate::{
 /// part stays below about 1 MiB whatever the peer sends.
 const INFLATE_PIECE: u64 = 1024;
 
+/// How many times what has come of a message may be reserved for the rest of it.
+const ROOM_AHEAD: usize = 7;
+
 /// Bytes that were read, consumed from the front. What is left after an event belongs to the next call.
 #[derive(Debug)]
 pub struct Input<'a>(&'a mut [u8]);
@@ -478,6 +481,8 @@ impl Receiver {
                     last,
                 }));
             }
+            let expected = self.frame.map_or(0, |frame| frame.remaining);
+            make_room(&mut self.joined, payload.len(), expected);
             self.joined.extend_from_slice(payload);
         }
         if last {
@@ -519,6 +524,20 @@ impl Receiver {
     }
 }
 
+/// Makes room for `arrived` bytes, and for those that are expected behind them where that is no more than `ROOM_AHEAD`
+/// times what has come: a long message is not copied again and again while it grows, and an announced length that nothing
+/// follows costs nothing.
+fn make_room(joined: &mut Vec<u8>, arrived: usize, expected: u64) {
+    let come = joined.len() + arrived;
+    if joined.capacity() < come {
+        let expected = usize::try_from(expected).unwrap_or(usize::MAX);
+        let ahead = expected.min(come.saturating_mul(ROOM_AHEAD));
+        // Fragments announce little each: at least doubled, as a vector does by itself.
+        let more = arrived.saturating_add(ahead).max(joined.len().min(come));
+        joined.reserve_exact(more);
+    }
+}
+
 fn complete(kind: MessageKind, payload: Payload<'_>, parts: bool) -> Received<'_> {
     if parts {
         Received::Part {
@@ -528,5 +547,30 @@ fn complete(kind: MessageKind, payload: Payload<'_>, parts: bool) -> Received<'_
         }
     } else {
         Received::Message(kind, payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is held before, what arrives, what is announced behind it, and what is reserved for all of it.
+    #[test]
+    fn room_follows_what_has_come() {
+        for (before, arrived, expected, capacity) in [
+            (0, 1000, 0, 1000),
+            (0, 1000, 500, 1500),
+            (0, 1000, 7000, 8000),
+            (0, 1000, 1 << 62, 8000),
+            (0, 1, u64::MAX, 8),
+            (1000, 10, 0, 2000),
+            (1000, 3000, 0, 4000),
+            (1000, 1000, u64::MAX, 16_000),
+        ] {
+            let mut joined = Vec::with_capacity(before);
+            joined.resize(before, 0);
+            make_room(&mut joined, arrived, expected);
+            assert_eq!(joined.capacity(), capacity, "{before} {arrived} {expected}");
+        }
     }
 }

@@ -238,6 +238,8 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Of payloads alone: what they are and how long.
     later: Vec<(MessageKind, usize)>,
+    /// Of frames: payloads in memory of somebody else, and in front of which byte each is sent.
+    shared: Vec<(usize, MessageKind, Bytes)>,
     framed: bool,
 }
 
@@ -265,6 +267,28 @@ impl Batch {
         self.bytes.extend_from_slice(payload);
     }
 
+    /// Adds a message that may stand in `memory`: a long one is then sent from there and not copied.
+    pub fn push_from(&mut self, message: MessageRef<'_>, memory: &Bytes) {
+        let payload = message.as_bytes();
+        let start = payload
+            .as_ptr()
+            .addr()
+            .checked_sub(memory.as_ptr().addr())
+            .filter(|start| {
+                start
+                    .checked_add(payload.len())
+                    .is_some_and(|end| end <= memory.len())
+            });
+        match start {
+            Some(start) if self.framed && payload.len() >= SHARE_PAYLOAD_FROM => {
+                let payload = memory.slice(start..start + payload.len());
+                self.shared
+                    .push((self.bytes.len(), message.kind(), payload));
+            }
+            _ => self.push(message),
+        }
+    }
+
     /// Exchanges the memory of an empty batch for another's, so that the batches of many connections may use the same.
     pub fn swap_memory(&mut self, memory: &mut Vec<u8>) {
         if self.is_empty() {
@@ -276,7 +300,8 @@ impl Batch {
     /// About how many bytes it holds.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.later.len()
+        let shared: usize = self.shared.iter().map(|(.., bytes)| bytes.len()).sum();
+        self.bytes.len() + self.later.len() + shared
     }
 
     /// Whether it holds no message.
@@ -352,18 +377,20 @@ impl Sender {
     /// Queues a whole message as one frame: a compressed message is never split, which some browsers cannot read.
     pub(crate) fn message(&mut self, message: &Message, out: &mut Output) {
         let payload = message.as_bytes();
-        if self.compression.is_none()
-            && self.role == Role::Server
-            && payload.len() >= SHARE_PAYLOAD_FROM
-        {
-            out.append(MAX_HEADER, |out| {
-                self.header(true, false, message.kind().into(), payload.len(), None)
-                    .encode(out)
-            });
-            out.share(message.clone().into_bytes());
-            return;
+        if self.is_plain() && payload.len() >= SHARE_PAYLOAD_FROM {
+            self.shared(message.kind(), message.clone().into_bytes(), out);
+        } else {
+            self.payload(message.kind(), payload, out);
         }
-        self.payload(message.kind(), payload, out);
+    }
+
+    /// Queues a payload that is written from where it stands.
+    fn shared(&self, kind: MessageKind, payload: Bytes, out: &mut Output) {
+        out.append(MAX_HEADER, |out| {
+            self.header(true, false, kind.into(), payload.len(), None)
+                .encode(out)
+        });
+        out.share(payload);
     }
 
     fn payload(&mut self, kind: MessageKind, payload: &[u8], out: &mut Output) {
@@ -382,7 +409,8 @@ impl Sender {
         Batch {
             bytes: Vec::new(),
             later: Vec::new(),
-            framed: self.role == Role::Server && self.compression.is_none(),
+            shared: Vec::new(),
+            framed: self.is_plain(),
         }
     }
 
@@ -393,7 +421,8 @@ impl Sender {
 
     /// The frames of a batch as they are written, where this connection may write them as they are.
     pub(crate) fn frames<'a>(&self, batch: &'a Batch) -> Option<&'a [u8]> {
-        (batch.framed && self.is_plain()).then_some(&batch.bytes[..])
+        let whole = batch.framed && batch.shared.is_empty();
+        (whole && self.is_plain()).then_some(&batch.bytes[..])
     }
 
     /// Queues bytes of frames as they are.
@@ -416,13 +445,22 @@ impl Sender {
     /// Queues the messages of a batch, and empties it.
     pub(crate) fn send_batch(&mut self, batch: &mut Batch, out: &mut Output) {
         if batch.framed {
-            // A batch of another connection may be framed as this one must not.
-            if self.role == Role::Server && self.compression.is_none() {
-                out.append_all(&mut batch.bytes);
-            } else {
-                self.send_frames(&batch.bytes, out);
-                batch.bytes.clear();
+            if self.is_plain() && batch.shared.is_empty() {
+                return out.append_all(&mut batch.bytes);
             }
+            let mut done = 0;
+            for (at, kind, payload) in batch.shared.drain(..) {
+                self.send_frames(&batch.bytes[done..at], out);
+                if self.is_plain() {
+                    self.shared(kind, payload, out);
+                } else {
+                    self.payload(kind, &payload, out);
+                }
+                done = at;
+            }
+            // A batch of another connection may be framed as this one must not.
+            self.send_frames(&batch.bytes[done..], out);
+            batch.bytes.clear();
             return;
         }
         let mut rest = &batch.bytes[..];

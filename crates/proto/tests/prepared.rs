@@ -3,8 +3,8 @@
 mod pair;
 
 use antiphon_proto::{
-    config::{Codec, Config, DeflateConfig, DeflateParams},
-    message::Message,
+    config::{Codec, Config, DeflateConfig, DeflateParams, Role},
+    message::{Message, MessageRef},
     sender::Prepared,
 };
 use pair::{PLAIN_DEFLATE, Pair, Seen};
@@ -167,4 +167,32 @@ fn a_frame_that_would_grow_is_not_compressed() {
     let frame = &pair::frames(antiphon_proto::config::Role::Server, &wire)[0];
     assert!(frame.1.len() <= noise.len());
     assert_eq!(frame.0.rsv1, frame.1.len() < noise.len());
+}
+
+/// A batch with payloads that stand elsewhere says the same over every connection, in the same order.
+#[test]
+fn a_batch_may_be_sent_by_another_connection_than_it_was_made_for() {
+    let now = pair::start();
+    let memory = bytes::Bytes::from(vec![b'm'; 40_000]);
+    let long = MessageRef::binary(&memory[5..30_000]);
+    for role in [Role::Server, Role::Client] {
+        let maker = pair::connection(Role::Server, now);
+        let mut batch = maker.batch();
+        batch.push(MessageRef::text("first"));
+        batch.push_from(long, &memory);
+        batch.push_from(MessageRef::text("of its own"), &memory);
+        batch.push_from(MessageRef::binary(&memory[..10]), &memory);
+        assert!(batch.len() > 29_995 && !batch.is_empty());
+        let mut sender = pair::connection(role, now);
+        assert_eq!(sender.batch_output(&batch), None, "not one run of bytes");
+        sender.send_batch(&mut batch).expect("open");
+        assert!(batch.is_empty());
+        let wire = sender.take_output(now);
+        let payloads: Vec<_> = pair::frames(role, &wire)
+            .into_iter()
+            .map(|(_, payload)| payload)
+            .collect();
+        let said: [&[u8]; 4] = [b"first", long.as_bytes(), b"of its own", &memory[..10]];
+        assert_eq!(payloads, said);
+    }
 }

@@ -14,7 +14,7 @@ use antiphon_proto::{
 use tokio::{io::ReadBuf, time::Instant};
 
 use crate::{
-    driver::{CORK_LIMIT, Driver, Item, Want},
+    driver::{CORK_LIMIT, Driver, Item, Owned, Want},
     error::Error,
 };
 
@@ -92,6 +92,16 @@ impl Driver {
                     start,
                     length,
                 });
+            }
+            // The beginning of a long message, say, is taken from here: it need not be kept as it came.
+            while places.is_empty() && !input.is_empty() {
+                self.deliver(Want::Whole);
+                let event = self.connection.handle_input(now, &mut input);
+                let event = event.unwrap_or(None).map(Owned::from);
+                if let Some(Item::Message(message)) = self.digest(event) {
+                    self.keep_unread(&input);
+                    return Poll::Ready(Ok(Some(Many::One(message))));
+                }
             }
             self.keep_unread(&input);
             if !places.is_empty() {
