@@ -49,7 +49,7 @@ impl AsyncWrite for Silent {
 const CONNECTIONS: usize = 10_000;
 
 /// Most bytes of heap for one: the socket, its task, its place in every index, its user and its tag.
-const MOST: i64 = 3 * 1024;
+const MOST: i64 = 2560;
 
 fn weigh(wire: Wire) -> i64 {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -88,7 +88,7 @@ fn weigh(wire: Wire) -> i64 {
 }
 
 #[test]
-fn an_idle_connection_with_a_user_and_a_tag_weighs_at_most_three_kib() {
+fn an_idle_connection_with_a_user_and_a_tag_weighs_at_most_two_and_a_half_kib() {
     for wire in [Wire::V1, Wire::V2] {
         let each = weigh(wire);
         assert!(
