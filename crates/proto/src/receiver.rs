@@ -20,7 +20,7 @@ use crate::{
 const INFLATE_PIECE: u64 = 1024;
 
 /// How many times what has come of a message may be reserved for the rest of it.
-const ROOM_AHEAD: usize = 7;
+const ROOM_AHEAD: usize = 15;
 
 /// Bytes that were read, consumed from the front. What is left after an event belongs to the next call.
 #[derive(Debug)]
@@ -482,7 +482,7 @@ impl Receiver {
                 }));
             }
             let expected = self.frame.map_or(0, |frame| frame.remaining);
-            make_room(&mut self.joined, payload.len(), expected);
+            make_room(&mut self.joined, payload.len(), expected, frame.fin);
             self.joined.extend_from_slice(payload);
         }
         if last {
@@ -527,14 +527,15 @@ impl Receiver {
 /// Makes room for `arrived` bytes, and for those that are expected behind them where that is no more than `ROOM_AHEAD`
 /// times what has come: a long message is not copied again and again while it grows, and an announced length that nothing
 /// follows costs nothing.
-fn make_room(joined: &mut Vec<u8>, arrived: usize, expected: u64) {
+fn make_room(joined: &mut Vec<u8>, arrived: usize, expected: u64, fin: bool) {
     let come = joined.len() + arrived;
     if joined.capacity() < come {
         let expected = usize::try_from(expected).unwrap_or(usize::MAX);
         let ahead = expected.min(come.saturating_mul(ROOM_AHEAD));
-        // Fragments announce little each: at least doubled, as a vector does by itself.
-        let more = arrived.saturating_add(ahead).max(joined.len().min(come));
-        joined.reserve_exact(more);
+        // The last frame tells where the message ends. Fragments before it announce little each: at least doubled, as
+        // a vector does by itself.
+        let least = if fin { 0 } else { joined.len() };
+        joined.reserve_exact(arrived.saturating_add(ahead).max(least));
     }
 }
 
@@ -557,19 +558,21 @@ mod tests {
     /// What is held before, what arrives, what is announced behind it, and what is reserved for all of it.
     #[test]
     fn room_follows_what_has_come() {
-        for (before, arrived, expected, capacity) in [
-            (0, 1000, 0, 1000),
-            (0, 1000, 500, 1500),
-            (0, 1000, 7000, 8000),
-            (0, 1000, 1 << 62, 8000),
-            (0, 1, u64::MAX, 8),
-            (1000, 10, 0, 2000),
-            (1000, 3000, 0, 4000),
-            (1000, 1000, u64::MAX, 16_000),
+        for (before, arrived, expected, fin, capacity) in [
+            (0, 1000, 0, true, 1000),
+            (0, 1000, 500, true, 1500),
+            (0, 1000, 15_000, true, 16_000),
+            (0, 1000, 1 << 62, true, 16_000),
+            (0, 1, u64::MAX, false, 16),
+            (1000, 10, 0, true, 1010),
+            (1000, 10, 0, false, 2000),
+            (1000, 10, 5, false, 2000),
+            (1000, 3000, 0, false, 4000),
+            (1000, 1000, u64::MAX, true, 32_000),
         ] {
             let mut joined = Vec::with_capacity(before);
             joined.resize(before, 0);
-            make_room(&mut joined, arrived, expected);
+            make_room(&mut joined, arrived, expected, fin);
             assert_eq!(joined.capacity(), capacity, "{before} {arrived} {expected}");
         }
     }
