@@ -570,8 +570,7 @@ mod tests {
             (1000, 3000, 0, false, 4000),
             (1000, 1000, u64::MAX, true, 32_000),
         ] {
-            let mut joined = Vec::with_capacity(before);
-            joined.resize(before, 0);
+            let mut joined = vec![0; before];
             make_room(&mut joined, arrived, expected, fin);
             assert_eq!(joined.capacity(), capacity, "{before} {arrived} {expected}");
         }
