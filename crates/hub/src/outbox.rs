@@ -497,7 +497,7 @@ impl Outbox {
         if taken > 0 {
             self.written = Some(now);
         }
-        self.len > 0
+        self.has_waiting()
     }
 
     /// Whether there is something to write.

@@ -232,3 +232,29 @@ fn a_session_that_waits_for_its_socket_is_woken_for_its_end_alone() {
     outbox.set_waker(waker);
     assert!(outbox.take_reader().is_some());
 }
+
+#[test]
+fn a_gap_behind_what_is_taken_counts_as_waiting() {
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let bounds = Bounds {
+        bytes: usize::MAX,
+        messages: 1,
+    };
+    let mut outbox = Outbox::default();
+    for _ in 0..2 {
+        let push = Push {
+            event: Arc::from("e"),
+            data: None,
+            tag: None,
+            key: None,
+            overflow: Overflow::Drop,
+            timestamp: 0,
+        };
+        outbox.offer(&Frame::push(push, &budget), bounds, &budget);
+    }
+    let (mut frames, now) = (Vec::new(), Instant::now());
+    for more in [true, false] {
+        assert_eq!(outbox.take(1, &mut frames, &budget, now), more);
+    }
+    assert_eq!(frames.len(), 2, "the one that fitted, and the notice");
+}
