@@ -31,7 +31,7 @@ use crate::{
     target::Target,
     trace::Recorder,
     wire::Wire,
-    writer::Due,
+    writer::{Due, Homes},
 };
 
 /// A future that can be stored.
@@ -58,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) budget: Arc<Budget>,
     pub(crate) flow: Arc<Flow>,
+    pub(crate) homes: Homes,
     pub(crate) counters: Counters,
     pub(crate) observers: Observers,
     pub(crate) gates: RwLock<Gates>,
@@ -318,6 +319,7 @@ impl Hub {
             registry: Registry::new(),
             budget: Arc::new(Budget::new(config.memory_budget)),
             flow: Arc::default(),
+            homes: Homes::default(),
             counters: Counters::default(),
             observers: Observers::new(),
             gates: RwLock::default(),
@@ -480,7 +482,7 @@ impl Hub {
             }
         }
         self.account(&delivery);
-        due.write(budget, &inner.flow);
+        due.write(&inner.homes, budget, &inner.flow);
         Ok(delivery)
     }
 

@@ -390,7 +390,7 @@ impl Hub {
                         .flow
                         .count(due.offer(member, &frame, self.bounds(), &self.0.budget));
                 }
-                due.write(&self.0.budget, &self.0.flow);
+                due.write(&self.0.homes, &self.0.budget, &self.0.flow);
             }
         }
     }

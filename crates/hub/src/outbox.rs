@@ -281,6 +281,8 @@ pub(crate) struct Outbox {
     is_due: bool,
     /// The session records its frames.
     pub(crate) is_traced: bool,
+    /// Where the session runs: see [`Homes`](crate::writer::Homes).
+    pub(crate) home: u16,
 }
 
 /// What has been lost since the client was last told.

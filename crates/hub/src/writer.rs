@@ -2,7 +2,8 @@
 
 use std::{
     mem,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    thread::{self, ThreadId},
 };
 
 use antiphon::{Gather, Message};
@@ -10,18 +11,53 @@ use tokio::runtime::Handle;
 
 use crate::{
     outbox::{Bounds, Budget, Flow, Frame, Offered},
-    registry::Connection,
+    registry::{Connection, lock},
 };
 
 /// Connections that are written to in a row. A run takes about as long as a task may keep others waiting.
 const RUN: usize = 32;
 
+/// The runtimes in which sessions run, one for each thread that has begun one: a server may have a runtime for each core,
+/// and each writes to its own connections.
+#[derive(Debug, Default)]
+pub(crate) struct Homes(Mutex<Vec<(ThreadId, Handle)>>);
+
+/// Most threads that are told apart. What runs in others is written by the first.
+const MAX_HOMES: usize = 1024;
+
+impl Homes {
+    /// The number of the current runtime.
+    pub(crate) fn current(&self) -> u16 {
+        let thread = thread::current().id();
+        let mut homes = lock(&self.0);
+        let known = homes.iter().position(|(known, _)| *known == thread);
+        let number = match (known, Handle::try_current()) {
+            (Some(known), _) => known,
+            (None, Ok(runtime)) if homes.len() < MAX_HOMES => {
+                homes.push((thread, runtime));
+                homes.len() - 1
+            }
+            _ => 0,
+        };
+        u16::try_from(number).unwrap_or(0)
+    }
+
+    fn runtime(&self, home: u16) -> Option<Handle> {
+        let homes = lock(&self.0);
+        homes
+            .get(usize::from(home))
+            .map(|(_, runtime)| runtime.clone())
+    }
+}
+
 /// Connections that a send has given something to write.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     /// Most sends are for one connection, or for many.
-    one: Option<Arc<Connection>>,
-    runs: Vec<Vec<Arc<Connection>>>,
+    one: Option<(u16, Arc<Connection>)>,
+    /// The runs that still grow, one for each home, and those that are full.
+    growing: Vec<(u16, Vec<Arc<Connection>>)>,
+    full: Vec<(u16, Vec<Arc<Connection>>)>,
 }
 
 impl Due {
@@ -38,8 +74,9 @@ impl Due {
         let waker = match outcome.0 {
             Offered::Queued if outbox.is_traced => outbox.take_reader(),
             Offered::Queued if outbox.make_due() => {
+                let home = outbox.home;
                 drop(outbox);
-                self.add(connection.clone());
+                self.add(home, connection.clone());
                 return outcome;
             }
             Offered::Slow => outbox.take_waker(),
@@ -52,43 +89,45 @@ impl Due {
         outcome
     }
 
-    fn add(&mut self, connection: Arc<Connection>) {
-        let Some(one) = self.one.take() else {
-            match self.runs.last_mut() {
-                None => self.one = Some(connection),
-                Some(run) if run.len() < RUN => run.push(connection),
-                Some(_) => self.begin(connection),
-            }
-            return;
-        };
-        self.begin(one);
-        self.add(connection);
+    fn add(&mut self, home: u16, connection: Arc<Connection>) {
+        if self.growing.is_empty() {
+            let Some((first, one)) = self.one.take() else {
+                self.one = Some((home, connection));
+                return;
+            };
+            self.put(first, one);
+        }
+        self.put(home, connection);
     }
 
-    fn begin(&mut self, connection: Arc<Connection>) {
-        let mut run = Vec::with_capacity(RUN);
+    fn put(&mut self, home: u16, connection: Arc<Connection>) {
+        let known = self.growing.iter().position(|(known, _)| *known == home);
+        let index = known.unwrap_or_else(|| {
+            self.growing.push((home, Vec::with_capacity(RUN)));
+            self.growing.len() - 1
+        });
+        let run = &mut self.growing[index].1;
+        if run.len() == RUN {
+            self.full
+                .push((home, mem::replace(run, Vec::with_capacity(RUN))));
+        }
         run.push(connection);
-        self.runs.push(run);
     }
 
     /// Has everything written: by the session where there is one connection, by tasks of their own where there are many,
     /// so that other tasks have their turns in between and other threads may take a share.
-    pub(crate) fn write(self, budget: &Arc<Budget>, flow: &Arc<Flow>) {
-        if let Some(one) = self.one {
+    pub(crate) fn write(self, homes: &Homes, budget: &Arc<Budget>, flow: &Arc<Flow>) {
+        if let Some((_, one)) = self.one {
             one.wake_reader();
         }
-        if self.runs.is_empty() {
-            return;
-        }
-        let runtime = Handle::try_current();
-        for connections in self.runs {
+        for (home, connections) in self.full.into_iter().chain(self.growing) {
             let run = Run {
                 connections,
                 budget: budget.clone(),
                 flow: flow.clone(),
             };
-            // Where there is no runtime the sessions write.
-            if let Ok(runtime) = &runtime {
+            // Where the runtime has gone the run is dropped, and leaves its work to the sessions.
+            if let Some(runtime) = homes.runtime(home) {
                 runtime.spawn(async { run.write() });
             }
         }
@@ -106,8 +145,8 @@ impl Run {
     fn write(mut self) {
         let mut pen = Pen::new();
         for connection in mem::take(&mut self.connections) {
-            if pen.write(&connection, &self.budget, |_| {}) != Wrote::All {
-                // It has to wait for its socket, or is about to end: the session's matter.
+            if pen.write(&connection, &self.budget, None) != Wrote::All {
+                // It has to wait for its socket, is about to end, or records its frames: the session's matter.
                 connection.wake();
             }
         }
@@ -155,12 +194,13 @@ impl Pen {
     }
 
     /// Moves what waits for a connection to its socket, as much as there is room for. The queue is locked inside the socket:
-    /// whoever takes first writes first.
+    /// whoever takes first writes first. A session says what it does with each message; where frames are recorded, nobody
+    /// else takes them.
     pub(crate) fn write(
         &mut self,
         connection: &Connection,
         budget: &Arc<Budget>,
-        mut each: impl FnMut(&Message),
+        mut session: Option<&mut dyn FnMut(&Message)>,
     ) -> Wrote {
         let sender = connection.sender();
         let Some(socket) = &*sender else {
@@ -170,9 +210,12 @@ impl Pen {
         let wire = connection.wire;
         let more = socket.with_room(|room| {
             let now = self.gather.now();
-            let more = connection
-                .outbox()
-                .take(room.bytes(), &mut self.frames, budget, now);
+            let mut outbox = connection.outbox();
+            if outbox.is_traced && session.is_none() {
+                return true;
+            }
+            let more = outbox.take(room.bytes(), &mut self.frames, budget, now);
+            drop(outbox);
             if !self.frames.is_empty() {
                 let frames = self.frames.iter().map(|frame| frame.prepared(wire));
                 room.send_all(frames, &mut self.gather);
@@ -184,7 +227,9 @@ impl Pen {
             let message = frame.prepared(wire).message();
             self.messages += 1;
             self.bytes += message.len() as u64;
-            each(message);
+            if let Some(each) = &mut session {
+                each(message);
+            }
         }
         match more {
             Ok(false) => Wrote::All,

@@ -93,3 +93,33 @@ async fn a_run_that_never_ran_leaves_its_work_to_the_sessions() {
     }
     assert!(ended.join().is_ok());
 }
+
+/// As in a server with a runtime for each core.
+#[tokio::test]
+async fn members_in_other_runtimes_are_written_to_there() {
+    let hub = Hub::new(HubConfig::default());
+    let mut here = members(&hub, MEMBERS).await;
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let other = hub.clone();
+    let there = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let mut there = members(&other, MEMBERS).await;
+            assert!(ready.send(()).is_ok());
+            for member in &mut there {
+                check_numbers(member, 3).await;
+            }
+        });
+    });
+    assert!(is_ready.await.is_ok());
+    for number in 0..3 {
+        let delivery = hub.all().send("number", number).await.unwrap();
+        assert_eq!(delivery.queued, 2 * MEMBERS as u64);
+    }
+    for member in &mut here {
+        check_numbers(member, 3).await;
+    }
+    assert!(there.join().is_ok());
+}

@@ -84,7 +84,11 @@ impl Session {
     pub(super) fn new(client: &Client, socket: WebSocket) -> Self {
         let config = client.hub().config();
         *client.connection.sender() = Some(socket.sender());
-        client.connection.outbox().set_written(Instant::now());
+        let home = client.hub().0.homes.current();
+        let mut outbox = client.connection.outbox();
+        outbox.set_written(Instant::now());
+        outbox.home = home;
+        drop(outbox);
         Self {
             wire: client.wire(),
             socket,
@@ -142,11 +146,12 @@ impl Session {
         let mut pen = Pen::new();
         let mut more = true;
         for _ in 0..WRITES {
-            let wrote = pen.write(connection, &hub.budget, |message| {
+            let mut each = |message: &Message| {
                 if self.is_traced {
                     recorded::message(&self.client, Way::Out, message);
                 }
-            });
+            };
+            let wrote = pen.write(connection, &hub.budget, Some(&mut each));
             match wrote {
                 Wrote::All => more = false,
                 Wrote::Some => continue,
