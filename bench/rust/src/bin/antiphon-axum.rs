@@ -23,12 +23,14 @@ static CONFIG: LazyLock<Arc<Config>> = LazyLock::new(|| {
 });
 
 async fn answer(upgrade: Upgrade) -> Response {
-    upgrade.config(CONFIG.clone()).on_socket(async |mut socket| {
-        while let Some(message) = socket.recv().await? {
-            socket.send(message).await?;
-        }
-        Ok(())
-    })
+    upgrade
+        .config(CONFIG.clone())
+        .on_socket(async |mut socket| {
+            while let Some(message) = socket.recv().await? {
+                socket.send(message).await?;
+            }
+            Ok(())
+        })
 }
 
 fn main() -> Result<(), Fault> {
