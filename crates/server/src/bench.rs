@@ -363,6 +363,9 @@ fn name(value: impl clap::ValueEnum) -> String {
 
 /// What every run needs: a core, files, the server's process.
 fn prepare(common: &CommonArgs, connections: usize) -> Result<Option<Process>, Failure> {
+    if common.busy_poll {
+        usage::busy_poll();
+    }
     if let Some(core) = common.pin {
         usage::pin(core)?;
     }

@@ -217,6 +217,33 @@ fn a_raw_echo_is_measured_without_a_handshake() {
 }
 
 #[test]
+fn looking_for_answers_that_are_not_there_is_no_work() {
+    let server = Running::start("echo", &[]);
+    let args = [
+        "echo",
+        &server.url,
+        "--busy-poll",
+        "--connections",
+        "1",
+        "--rate",
+        "10",
+        "--duration",
+        "1s",
+        "--warmup",
+        "0s",
+    ];
+    let said = busy(&args);
+    let (work, all) = (&said["generator"]["cpu_seconds"], &said["seconds"]);
+    assert!(
+        work.as_f64().unwrap() < all.as_f64().unwrap() / 2.0,
+        "{said}"
+    );
+    let mut args = vec!["churn", &server.url, "--busy-poll", "--connections", "4"];
+    args.extend(SHORT);
+    busy(&args);
+}
+
+#[test]
 fn handshakes_are_counted_and_sessions_resumed() {
     let server = Running::start("echo", &[]);
     for options in [&[][..], &["--no-close-handshake"]] {

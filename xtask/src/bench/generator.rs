@@ -222,6 +222,10 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
             "--warmup",
             &millis(times.warmup),
         ]);
+        // Only on a core of its own: elsewhere it would take the time from the server.
+        if subject.cores == GENERATOR_CORE {
+            add(&["--busy-poll"]);
+        }
     }
     add(&["--server-pid", &subject.server.pid().to_string(), "--json"]);
     words

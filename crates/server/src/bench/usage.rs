@@ -1,15 +1,40 @@
 //! What processes cost: CPU time, memory; and which core this one runs on.
 
-use std::{fs, io, time::Duration};
+use std::{
+    fs, io,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use crate::failure::{Exit, Failure, plain};
 
-/// CPU time that this process has used.
+/// This process looks for events all the time instead of sleeping until there are some.
+static BUSY_POLL: AtomicBool = AtomicBool::new(false);
+
+/// Nanoseconds in which it has looked and found nothing.
+static IDLE: AtomicU64 = AtomicU64::new(0);
+
+/// From now on this process does not sleep while it waits for events.
+pub(crate) fn busy_poll() {
+    BUSY_POLL.store(true, Relaxed);
+}
+
+pub(crate) fn is_busy_polling() -> bool {
+    BUSY_POLL.load(Relaxed)
+}
+
+/// It has looked for events for so long and found none: that is not work.
+pub(crate) fn add_idle(time: Duration) {
+    IDLE.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+}
+
+/// CPU time that this process has used, without what it spent looking for events that were not there.
 pub(crate) fn own_cpu() -> Option<Duration> {
     #[cfg(unix)]
     {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::try_from(time).ok()
+        let time = Duration::try_from(time).ok()?;
+        Some(time.saturating_sub(Duration::from_nanos(IDLE.load(Relaxed))))
     }
     #[cfg(not(unix))]
     None

@@ -107,6 +107,10 @@ pub(crate) struct CommonArgs {
     /// Run on this core alone (Linux)
     #[arg(long, value_name = "CORE")]
     pub(crate) pin: Option<usize>,
+    /// Look for answers all the time instead of sleeping until one comes: on one machine it is the server that pays for
+    /// waking a generator that sleeps. The generator's CPU share leaves out the time in which it found none
+    #[arg(long)]
+    pub(crate) busy_poll: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
