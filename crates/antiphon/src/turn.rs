@@ -86,12 +86,15 @@ where
         if phase == Phase::Aborting {
             return Poll::Ready(());
         }
-        if let Some(handler) = this.handler.as_mut().as_pin_mut() {
-            if phase == Phase::Draining && !*this.told {
+        if let Some(mut handler) = this.handler.as_mut().as_pin_mut() {
+            let mut polled = turn(this.shared, || handler.as_mut().poll(cx));
+            // Not before the handler's turn: what it is about to close with goes first.
+            if phase == Phase::Draining && !*this.told && matches!(polled, Ok(Poll::Pending)) {
                 *this.told = true;
                 start_close(this.shared, CloseCode::GOING_AWAY, "server shutting down");
+                polled = turn(this.shared, || handler.poll(cx));
             }
-            let outcome = match turn(this.shared, || handler.poll(cx)) {
+            let outcome = match polled {
                 Ok(polled) => Ok(ready!(polled)),
                 Err(panicked) => Err(panicked),
             };
@@ -139,10 +142,13 @@ mod tests {
     };
 
     use antiphon_proto::config::{Config, Role};
-    use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+    use tokio::{
+        io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+        sync::Notify,
+    };
 
     use super::*;
-    use crate::socket::WebSocket;
+    use crate::{shutdown::Shutdown, socket::WebSocket};
 
     /// Counts writes.
     struct Counting(DuplexStream, Arc<AtomicUsize>);
@@ -234,6 +240,37 @@ mod tests {
             let error = run(shared, handler).await.unwrap_err();
             assert_eq!(*error.kind(), crate::error::ErrorKind::Timeout);
             assert_eq!(start.elapsed().as_secs(), seconds);
+        }
+    }
+
+    /// Whoever drains its sockets with a code of its own ends the server right after: the code goes first.
+    #[tokio::test]
+    async fn what_a_handler_is_about_to_close_with_goes_before_the_servers_own() {
+        for (tells, code) in [(true, 1012), (false, 1001)] {
+            let (near, far) = tokio::io::duplex(1024);
+            let server = WebSocket::from_io(far, Role::Server, Config::default());
+            let mut client = WebSocket::from_io(near, Role::Client, Config::default());
+            let (shutdown, told) = (Shutdown::new(), Arc::new(Notify::new()));
+            let waits = Arc::clone(&told);
+            let handler = move |socket: WebSocket| async move {
+                waits.notified().await;
+                socket.close(CloseCode::SERVICE_RESTART, "restart").await?;
+                Ok(())
+            };
+            let counters = Arc::default();
+            let session = Session::new(handler, server, shutdown.bell(), &counters, ());
+            let session = tokio::spawn(session);
+            tokio::task::yield_now().await;
+            if tells {
+                told.notify_one();
+            }
+            shutdown.advance(Phase::Draining);
+            assert_eq!(client.recv().await.unwrap(), None);
+            let close = client.close_frame().expect("a Close frame");
+            assert_eq!(u16::from(close.code), code);
+            drop(client);
+            told.notify_one();
+            session.await.unwrap();
         }
     }
 }
