@@ -81,6 +81,8 @@ pub mod tls;
 pub mod upgrade;
 
 mod client;
+#[cfg(test)]
+mod counting;
 mod driver;
 mod each;
 mod error;
@@ -89,9 +91,9 @@ mod hand_over;
 mod io;
 mod origin;
 mod panic;
+mod permit;
 mod proxy;
 mod rewind;
-mod room;
 mod shutdown;
 mod socket;
 mod stats;
@@ -114,8 +116,8 @@ pub use crate::{
     error::{Error, ErrorKind, Result, SendError},
     io::{Framing, WebSocketIo},
     origin::Origins,
+    permit::Permit,
     proxy::Proxy,
-    room::Room,
     server::{Running, Server, Stats},
     socket::{Receiver, Sender, WebSocket},
     stream::{MessageReader, MessageWriter},

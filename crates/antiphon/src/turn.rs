@@ -132,55 +132,18 @@ fn start_close(shared: &Shared, code: CloseCode, reason: &'static str) {
 mod tests {
     use std::{
         future::poll_fn,
-        io,
-        pin::{Pin, pin},
+        pin::pin,
         sync::{
             Arc,
             atomic::{AtomicUsize, Ordering::Relaxed},
         },
-        task::{Context, Poll},
     };
 
     use antiphon_proto::config::{Config, Role};
-    use tokio::{
-        io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
-        sync::Notify,
-    };
+    use tokio::sync::Notify;
 
     use super::*;
-    use crate::{shutdown::Shutdown, socket::WebSocket};
-
-    /// Counts writes.
-    struct Counting(DuplexStream, Arc<AtomicUsize>);
-
-    impl AsyncRead for Counting {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buf)
-        }
-    }
-
-    impl AsyncWrite for Counting {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.1.fetch_add(1, Relaxed);
-            Pin::new(&mut self.0).poll_write(cx, buf)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
-        }
-    }
+    use crate::{counting::Counting, shutdown::Shutdown, socket::WebSocket};
 
     /// A handler in its turns, and what it comes to.
     async fn run<F: Future>(socket: Arc<Shared>, handler: F) -> F::Output {

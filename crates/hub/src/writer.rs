@@ -208,17 +208,17 @@ impl Pen {
             return Wrote::All;
         };
         let wire = connection.wire;
-        let more = socket.with_room(|room| {
+        let more = socket.with_permit(|permit| {
             let now = self.gather.now();
             let mut outbox = connection.outbox();
             if outbox.is_traced && session.is_none() {
                 return true;
             }
-            let more = outbox.take(room.bytes(), &mut self.frames, budget, now);
+            let more = outbox.take(permit.bytes(), &mut self.frames, budget, now);
             drop(outbox);
             if !self.frames.is_empty() {
                 let frames = self.frames.iter().map(|frame| frame.prepared(wire));
-                room.send_all(frames, &mut self.gather);
+                permit.send_all(frames, &mut self.gather);
             }
             more
         });

@@ -1,4 +1,4 @@
-//! Room in a socket: many shared frames go out under one lock and, where that is possible, in one write.
+//! A permit to send: many shared frames go out under one lock and, where that is possible, in one write.
 
 use antiphon_proto::sender::Prepared;
 
@@ -8,11 +8,11 @@ use crate::{
     socket::Sender,
 };
 
-/// Room in the output of a socket, which is locked meanwhile. See [`Sender::with_room`].
+/// Room in the output of a socket, which is locked as long as this lives. See [`Sender::with_permit`].
 #[derive(Debug)]
-pub struct Room<'a>(&'a mut Driver);
+pub struct Permit<'a>(&'a mut Driver);
 
-impl Room<'_> {
+impl Permit<'_> {
     /// Bytes that may be queued until more than `write_high_water` wait. At least 1.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -33,7 +33,8 @@ impl Room<'_> {
 
 impl Sender {
     /// Calls `send` if there is room for a message, with the socket locked: what it takes out of a queue of its own and
-    /// sends stays in order with what other tasks take out of the same queue. It must not use the socket otherwise.
+    /// sends stays in order with what other tasks take out of the same queue. It must not use the socket otherwise: that would
+    /// wait for the lock that it holds, for ever.
     ///
     /// ```
     /// # use antiphon::{Gather, Prepared, Result, Sender};
@@ -41,7 +42,7 @@ impl Sender {
     /// fn send(senders: &[Sender], queue: &VecDeque<Prepared>) -> Result<()> {
     ///     let mut gather = Gather::new();
     ///     for sender in senders {
-    ///         sender.with_room(|room| room.send_all(queue, &mut gather))?;
+    ///         sender.with_permit(|permit| permit.send_all(queue, &mut gather))?;
     ///     }
     ///     Ok(())
     /// }
@@ -50,7 +51,7 @@ impl Sender {
     /// # Errors
     ///
     /// [`ErrorKind::Full`] where more than `write_high_water` bytes wait, or why the connection ended.
-    pub fn with_room<R>(&self, send: impl FnOnce(&mut Room<'_>) -> R) -> Result<R> {
+    pub fn with_permit<R>(&self, send: impl FnOnce(&mut Permit<'_>) -> R) -> Result<R> {
         let mut driver = self.shared().lock();
         let connection = driver.connection();
         if !connection.is_open() {
@@ -62,59 +63,21 @@ impl Sender {
                 "too much output waits for the peer to read",
             ));
         }
-        Ok(send(&mut Room(&mut driver)))
+        Ok(send(&mut Permit(&mut driver)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        pin::Pin,
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering::Relaxed},
-        },
-        task::{Context, Poll},
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
     };
 
     use antiphon_proto::config::{Config, Role};
-    use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
     use super::*;
-    use crate::socket::WebSocket;
-
-    /// Counts writes.
-    struct Counting(DuplexStream, Arc<AtomicUsize>);
-
-    impl AsyncRead for Counting {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buf)
-        }
-    }
-
-    impl AsyncWrite for Counting {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.1.fetch_add(1, Relaxed);
-            Pin::new(&mut self.0).poll_write(cx, buf)
-        }
-
-        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
-        }
-
-        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
-        }
-    }
+    use crate::{counting::Counting, socket::WebSocket};
 
     fn frames(count: usize, length: usize) -> Vec<Prepared> {
         (0..count)
@@ -136,9 +99,10 @@ mod tests {
                     let frames = frames(count, length);
                     let mut gather = Gather::new();
                     sender
-                        .with_room(|room| room.send_all(&frames, &mut gather))
+                        .with_permit(|permit| permit.send_all(&frames, &mut gather))
                         .unwrap();
-                    let again = sender.with_room(|room| room.send_all(&frames[..1], &mut gather));
+                    let again =
+                        sender.with_permit(|permit| permit.send_all(&frames[..1], &mut gather));
                     let driving =
                         tokio::spawn(async move { socket.flush().await.map(|()| socket) });
                     let last = frames.first().filter(|_| again.is_ok());
@@ -169,7 +133,7 @@ mod tests {
             let mut peer = WebSocket::from_io(near, Role::Client, Config::default());
             socket
                 .sender()
-                .with_room(|room| room.send_all(&frames, &mut gather))
+                .with_permit(|permit| permit.send_all(&frames, &mut gather))
                 .unwrap();
             assert_eq!(writes.load(Relaxed), 1);
             for frame in &frames {
@@ -202,7 +166,7 @@ mod tests {
             let frames = &frames[range];
             socket
                 .sender()
-                .with_room(|room| room.send_all(frames, &mut gather))
+                .with_permit(|permit| permit.send_all(frames, &mut gather))
                 .unwrap();
             assert_eq!(socket.buffered_amount(), 0);
             for frame in frames {
@@ -219,12 +183,12 @@ mod tests {
         let sender = socket.sender();
         let frames = frames(1, 100_000);
         let mut gather = Gather::new();
-        let sent = sender.with_room(|room| {
+        let sent = sender.with_permit(|room| {
             assert_eq!(room.bytes(), 64 * 1024);
             room.send_all(&frames, &mut gather);
         });
         assert!(sent.is_ok());
-        let refused = sender.with_room(|_| unreachable!());
+        let refused = sender.with_permit(|_| unreachable!());
         assert_eq!(*refused.unwrap_err().kind(), ErrorKind::Full);
         drop(socket);
         assert!(sender.buffered_amount() > 0);
