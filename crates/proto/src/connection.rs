@@ -103,12 +103,16 @@ enum State {
     Closing {
         deadline: Option<Instant>,
     },
-    /// Nothing more is read or sent but what is queued. `deadline` bounds the wait for the peer to hang up.
-    Ended {
-        // Boxed: most connections are open, and this is larger than all that they need.
-        end: Box<End>,
-        deadline: Option<Instant>,
-    },
+    /// Nothing more is read or sent but what is queued.
+    // Boxed: most connections are open, and this is larger than all that they need.
+    Ended(Box<Ended>),
+}
+
+#[derive(Debug)]
+struct Ended {
+    end: End,
+    /// Bounds the wait for the peer to hang up.
+    deadline: Option<Instant>,
 }
 
 /// Since when a message is under way, or the rest of one whose beginning has been handed out.
@@ -171,13 +175,20 @@ pub struct Connection {
     last_data: Instant,
     /// A message was queued at a time that is not known yet.
     data_queued: bool,
+    /// Nothing, where the connection is calm.
+    unrest: Option<Box<Unrest>>,
+    next_ping: u32,
+    control: Option<Box<Control>>,
+}
+
+/// What is half received, not yet written, or awaited. Boxed, for most connections are idle.
+#[derive(Debug, Default)]
+struct Unrest {
     message_began: Option<Began>,
     /// Since when the peer has taken nothing of the output.
     stalled_since: Option<Instant>,
     /// The keep-alive ping that waits for any byte.
     probe: Option<Probe>,
-    next_ping: u32,
-    control: Option<Box<Control>>,
 }
 
 /// What only pings and pongs need: made by the first of them.
@@ -218,9 +229,7 @@ impl Connection {
             last_input: now,
             last_data: now,
             data_queued: false,
-            message_began: None,
-            stalled_since: None,
-            probe: None,
+            unrest: None,
             next_ping: 0,
             control: None,
             config,
@@ -269,7 +278,7 @@ impl Connection {
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         match &self.state {
-            State::Ended { end, .. } => Some(end),
+            State::Ended(ended) => Some(&ended.end),
             _ => None,
         }
     }
@@ -278,8 +287,8 @@ impl Connection {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         match &self.state {
-            State::Ended { end, .. } => {
-                let end = &**end;
+            State::Ended(ended) => {
+                let end = &ended.end;
                 let hopeless = matches!(
                     end,
                     End::PongTimeout | End::WriteTimeout | End::CloseTimeout | End::Eof
@@ -295,7 +304,7 @@ impl Connection {
     /// Whether everything has been said and only the peer's hanging up is awaited: the time to shut down writing.
     #[must_use]
     pub fn wants_shutdown(&self) -> bool {
-        matches!(self.state, State::Ended { .. }) && self.output.len() == 0
+        matches!(self.state, State::Ended(_)) && self.output.len() == 0
     }
 
     // What happened.
@@ -315,14 +324,13 @@ impl Connection {
         if input.is_empty() {
             return Ok(None);
         }
-        self.last_input = now;
-        self.probe = None;
+        self.heard(now);
         if let Some(whole) = self.take_whole(now, input) {
             let payload = Payload::Borrowed(whole.as_bytes());
             return Ok(Some(Event::Message(whole.kind(), payload)));
         }
         loop {
-            if matches!(self.state, State::Ended { .. }) {
+            if matches!(self.state, State::Ended(_)) {
                 input.discard();
                 return Ok(None);
             }
@@ -330,14 +338,7 @@ impl Connection {
                 Ok(received) => received,
                 Err(violation) => return self.fail(now, violation, input),
             };
-            // After every event, for the next bytes may never come.
-            self.message_began = self.receiver.under_way().map(|wire| {
-                let anew = Began { at: now, wire };
-                match (&received, self.message_began) {
-                    (Some(Received::Part { .. }), _) => anew,
-                    (_, began) => began.unwrap_or(Began { wire: 0, ..anew }),
-                }
-            });
+            self.note_message(now, received.as_ref());
             let Some(received) = received else {
                 return Ok(None);
             };
@@ -413,22 +414,33 @@ impl Connection {
             return None;
         }
         let whole = self.receiver.receive_whole(input, &self.config)?;
-        self.last_input = now;
+        self.heard(now);
         self.last_data = now;
-        self.probe = None;
         Some(MessageRef::new(whole.0, whole.1))
+    }
+
+    /// After every event, for the next bytes may never come: since when a message is under way.
+    fn note_message(&mut self, now: Instant, received: Option<&Received<'_>>) {
+        let Some(wire) = self.receiver.under_way() else {
+            return self.calm(|unrest| unrest.message_began = None);
+        };
+        let anew = Began { at: now, wire };
+        let unrest = self.unrest.get_or_insert_default();
+        unrest.message_began = Some(match (received, unrest.message_began) {
+            (Some(Received::Part { .. }), _) => anew,
+            (_, began) => began.unwrap_or(Began { wire: 0, ..anew }),
+        });
     }
 
     /// Bytes have come that are not taken yet, because the application does not read: the peer is alive all the same.
     pub fn handle_unread(&mut self, now: Instant) {
-        self.last_input = now;
-        self.probe = None;
+        self.heard(now);
     }
 
     /// The transport has ended: nothing more will come.
     pub fn handle_eof(&mut self, now: Instant) {
         self.eof = true;
-        if !matches!(self.state, State::Ended { .. }) {
+        if !matches!(self.state, State::Ended(_)) {
             self.finish(now, End::Eof);
         }
     }
@@ -452,8 +464,9 @@ impl Connection {
                 }
                 return;
             }
-            State::Ended { deadline, .. } => {
-                self.eof |= deadline.is_some_and(|deadline| now >= deadline);
+            State::Ended(ref ended) => {
+                let is_late = |deadline| now >= deadline;
+                self.eof |= ended.deadline.is_some_and(is_late);
                 return;
             }
         }
@@ -479,15 +492,13 @@ impl Connection {
         if self.probe_deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if self.probe.is_some() {
+        if self.probe().is_some() {
             self.queue_close(&CloseFrame::new(CloseCode::GOING_AWAY, "no pong in time"));
             self.finish(now, End::PongTimeout);
         } else {
             self.queue_ping(now);
-            self.probe = Some(Probe::Queued {
-                at: now,
-                left: self.output.len(),
-            });
+            let left = self.output.len();
+            self.unrest.get_or_insert_default().probe = Some(Probe::Queued { at: now, left });
         }
     }
 
@@ -553,7 +564,7 @@ impl Connection {
         self.data_queued = true;
         self.note_sent_data(now);
         if self.output.len() > 0 {
-            self.stalled_since = Some(now);
+            self.unrest.get_or_insert_default().stalled_since = Some(now);
         }
     }
 
@@ -571,7 +582,7 @@ impl Connection {
         }
         if !rest.is_empty() {
             Sender::queue_bytes(rest, &mut self.output);
-            self.stalled_since = Some(now);
+            self.unrest.get_or_insert_default().stalled_since = Some(now);
         }
     }
 
@@ -660,8 +671,10 @@ impl Connection {
     pub fn advance_output(&mut self, now: Instant, written: usize) {
         self.note_sent_data(now);
         self.output.advance(written);
-        if let Some(Probe::Queued { at, left }) = self.probe {
-            self.probe = Some(match left.saturating_sub(written) {
+        if let Some(unrest) = &mut self.unrest
+            && let Some(Probe::Queued { at, left }) = unrest.probe
+        {
+            unrest.probe = Some(match left.saturating_sub(written) {
                 // A shell may bring the time at which it began to work.
                 0 => Probe::Sent(now.max(at)),
                 left => Probe::Queued { at, left },
@@ -671,9 +684,12 @@ impl Connection {
             self.send_late_pong();
         }
         if self.output.len() == 0 {
-            self.stalled_since = None;
-        } else if written > 0 || self.stalled_since.is_none() {
-            self.stalled_since = Some(now);
+            self.calm(|unrest| unrest.stalled_since = None);
+        } else {
+            let unrest = self.unrest.get_or_insert_default();
+            if written > 0 || unrest.stalled_since.is_none() {
+                unrest.stalled_since = Some(now);
+            }
         }
     }
 
@@ -704,8 +720,9 @@ impl Connection {
                 first(self.probe_deadline(), self.idle_deadline()),
                 self.message_deadline(),
             ),
-            State::Ended { .. } if self.is_finished() => None,
-            State::Closing { deadline } | State::Ended { deadline, .. } => deadline,
+            State::Ended(_) if self.is_finished() => None,
+            State::Ended(ref ended) => ended.deadline,
+            State::Closing { deadline } => deadline,
         };
         first(by_state, self.stall_deadline())
     }
@@ -716,15 +733,40 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn is_calm(&self) -> bool {
-        matches!(self.state, State::Open)
-            && self.message_began.is_none()
-            && self.stalled_since.is_none()
-            && self.probe.is_none()
+        matches!(self.state, State::Open) && self.unrest.is_none()
+    }
+
+    /// Bytes have come: the peer is alive.
+    #[inline]
+    fn heard(&mut self, now: Instant) {
+        self.last_input = now;
+        self.calm(|unrest| unrest.probe = None);
+    }
+
+    /// Takes something away from what keeps the connection from being calm.
+    #[inline]
+    fn calm(&mut self, change: impl FnOnce(&mut Unrest)) {
+        if let Some(unrest) = &mut self.unrest {
+            change(unrest);
+            let Unrest {
+                message_began: None,
+                stalled_since: None,
+                probe: None,
+            } = **unrest
+            else {
+                return;
+            };
+            self.unrest = None;
+        }
+    }
+
+    fn probe(&self) -> Option<Probe> {
+        self.unrest.as_ref()?.probe
     }
 
     /// When the next ping is due, or its pong is missed.
     fn probe_deadline(&self) -> Option<Instant> {
-        match self.probe {
+        match self.probe() {
             None => self.last_input.checked_add(self.config.ping_interval?),
             Some(Probe::Queued { .. }) => None,
             Some(Probe::Sent(at)) => at.checked_add(self.config.pong_timeout),
@@ -738,7 +780,7 @@ impl Connection {
     /// A message may take `message_timeout`, and longer as long as it arrives at `MIN_MESSAGE_RATE`: what has come buys
     /// the second in which the next is to come.
     fn message_deadline(&self) -> Option<Instant> {
-        let began = self.message_began?;
+        let began = self.unrest.as_ref()?.message_began?;
         let arrived = self.receiver.under_way()?.saturating_sub(began.wire);
         let earned = Duration::from_secs(arrived / MIN_MESSAGE_RATE + 1);
         began
@@ -747,10 +789,11 @@ impl Connection {
     }
 
     fn stall_deadline(&self) -> Option<Instant> {
-        if matches!(self.state, State::Ended { .. }) {
+        if matches!(self.state, State::Ended(_)) {
             return None;
         }
-        self.stalled_since?.checked_add(self.config.write_timeout)
+        let stalled = self.unrest.as_ref()?.stalled_since;
+        stalled?.checked_add(self.config.write_timeout)
     }
 
     /// The idle time is counted from when the clock is known next.
@@ -781,12 +824,12 @@ impl Connection {
 
     fn finish(&mut self, now: Instant, end: End) {
         self.control = None;
-        self.message_began = None;
+        self.calm(|unrest| unrest.message_began = None);
         self.receiver.release();
-        self.state = State::Ended {
-            end: Box::new(end),
+        self.state = State::Ended(Box::new(Ended {
+            end,
             deadline: now.checked_add(self.config.close_timeout),
-        };
+        }));
     }
 
     fn control(&mut self, now: Instant) -> &mut Control {

@@ -149,14 +149,19 @@ pub(crate) struct Receiver {
     /// Hand out parts of messages as they arrive, instead of whole messages.
     parts: bool,
     inflater: Option<Box<Inflater>>,
-    /// A header that has not all arrived.
-    header: [u8; MAX_HEADER],
-    header_len: u8,
+    scraps: Option<Box<Scraps>>,
     frame: Option<Frame>,
     partial: Option<Partial>,
     /// Joined payload of `partial`.
     joined: Vec<u8>,
-    /// Payload of a control frame that has not all arrived.
+}
+
+/// A header, or the payload of a control frame, that has not all arrived. Boxed, for that is rare: the memory of every
+/// connection is larger by what stands in its receiver.
+#[derive(Debug, Default)]
+struct Scraps {
+    header: [u8; MAX_HEADER],
+    header_len: u8,
     control: Vec<u8>,
 }
 
@@ -183,12 +188,10 @@ impl Receiver {
             peer,
             parts: false,
             inflater,
-            header: [0; MAX_HEADER],
-            header_len: 0,
+            scraps: None,
             frame: None,
             partial: None,
             joined: Vec::new(),
-            control: Vec::new(),
         }
     }
 
@@ -199,7 +202,7 @@ impl Receiver {
 
     /// Whether nothing of a frame or a message has come that is not complete.
     pub(crate) fn is_between_messages(&self) -> bool {
-        self.header_len == 0 && self.frame.is_none() && self.partial.is_none()
+        self.frame.is_none() && self.partial.is_none() && self.scraps.is_none()
     }
 
     /// Bytes received of the message that is under way, over all its frames.
@@ -289,29 +292,32 @@ impl Receiver {
         self.frame = None;
         self.partial = None;
         self.joined = Vec::new();
-        self.control = Vec::new();
+        self.scraps = None;
     }
 
     fn parse_header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, Violation> {
         let compression = self.inflater.is_some();
-        if self.header_len == 0 {
+        let Some(scraps) = &mut self.scraps else {
             if let Some((header, len)) = Header::parse(input.remaining(), self.peer, compression)? {
                 input.take(len);
                 return Ok(Some(header));
             }
             // Shorter than the longest header, or it would have been complete.
             let rest = input.take_up_to(u64::MAX);
-            self.header[..rest.len()].copy_from_slice(rest);
-            self.header_len = rest.len() as u8;
+            if !rest.is_empty() {
+                let scraps = self.scraps.get_or_insert_default();
+                scraps.header[..rest.len()].copy_from_slice(rest);
+                scraps.header_len = rest.len() as u8;
+            }
             return Ok(None);
-        }
+        };
         while !input.is_empty() {
-            let len = usize::from(self.header_len);
-            self.header[len] = input.take(1)[0];
-            self.header_len += 1;
-            if let Some((header, _)) = Header::parse(&self.header[..=len], self.peer, compression)?
-            {
-                self.header_len = 0;
+            let len = usize::from(scraps.header_len);
+            scraps.header[len] = input.take(1)[0];
+            scraps.header_len += 1;
+            let parsed = Header::parse(&scraps.header[..=len], self.peer, compression)?;
+            if let Some((header, _)) = parsed {
+                self.scraps = None;
                 return Ok(Some(header));
             }
         }
@@ -390,15 +396,17 @@ impl Receiver {
         input: &mut Input<'a>,
     ) -> Result<Option<Received<'a>>, Violation> {
         let payload = self.take_payload(frame, u64::MAX, input);
-        let payload = if self.frame.is_none() && self.control.is_empty() {
+        let payload = if self.frame.is_none() && self.scraps.is_none() {
             Payload::Borrowed(payload)
         } else {
-            debug_assert!(self.control.len() + payload.len() <= MAX_CONTROL);
-            self.control.extend_from_slice(payload);
+            let scraps = self.scraps.get_or_insert_default();
+            debug_assert!(scraps.control.len() + payload.len() <= MAX_CONTROL);
+            scraps.control.extend_from_slice(payload);
             if self.frame.is_some() {
                 return Ok(None);
             }
-            Payload::Owned(mem::take(&mut self.control))
+            let scraps = self.scraps.take();
+            Payload::Owned(scraps.map_or_else(Vec::new, |scraps| scraps.control))
         };
         Ok(Some(match frame.opcode {
             Opcode::Ping => Received::Ping(payload),

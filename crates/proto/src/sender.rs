@@ -35,9 +35,14 @@ pub(crate) struct Output {
     /// The first chunk, contiguous; most connections never need another.
     head: Vec<u8>,
     written: usize,
-    rest: VecDeque<Chunk>,
+    // Boxed: the memory of every connection is larger by what stands here.
+    rest: Option<Box<Rest>>,
     len: usize,
 }
+
+/// The chunks behind the first one.
+#[derive(Debug, Default)]
+struct Rest(VecDeque<Chunk>);
 
 #[derive(Debug)]
 enum Chunk {
@@ -53,14 +58,15 @@ impl Output {
     /// Fills `slices` with what is to be written next and says how many were filled.
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let head = &self.head[self.written..];
-        if self.rest.is_empty()
+        if self.rest.is_none()
             && !head.is_empty()
             && let Some(slice) = slices.first_mut()
         {
             *slice = IoSlice::new(head);
             return 1;
         }
-        let rest = self.rest.iter().map(|chunk| match chunk {
+        let rest = self.rest.iter().flat_map(|rest| &rest.0);
+        let rest = rest.map(|chunk| match chunk {
             Chunk::Owned(bytes) => &bytes[..],
             Chunk::Shared(bytes) => &bytes[..],
         });
@@ -90,7 +96,10 @@ impl Output {
         n -= head;
         self.head = Vec::new();
         self.written = 0;
-        while let Some(chunk) = self.rest.front_mut() {
+        let Some(Rest(rest)) = self.rest.as_deref_mut() else {
+            return;
+        };
+        while let Some(chunk) = rest.front_mut() {
             match chunk {
                 Chunk::Shared(bytes) if n < bytes.len() => {
                     bytes.advance(n);
@@ -100,12 +109,12 @@ impl Output {
                 Chunk::Owned(bytes) if n < bytes.len() => {
                     self.head = std::mem::take(bytes);
                     self.written = n;
-                    self.rest.pop_front();
+                    rest.pop_front();
                     return;
                 }
                 Chunk::Owned(bytes) => n -= bytes.len(),
             }
-            self.rest.pop_front();
+            rest.pop_front();
         }
     }
 
@@ -123,20 +132,21 @@ impl Output {
     #[inline]
     fn append(&mut self, size: usize, write: impl FnOnce(&mut Vec<u8>)) {
         self.compact();
-        let tail = match self.rest.back_mut() {
-            None => {
+        let tail = match self.rest.as_deref_mut() {
+            Some(Rest(rest)) if !rest.is_empty() => {
+                if let Some(Chunk::Shared(_)) = rest.back() {
+                    rest.push_back(Chunk::Owned(Vec::new()));
+                }
+                match rest.back_mut() {
+                    Some(Chunk::Owned(tail)) => tail,
+                    _ => return,
+                }
+            }
+            _ => {
                 if self.head.capacity() == 0 {
                     self.head.reserve_exact(size.max(FIRST_CHUNK));
                 }
                 &mut self.head
-            }
-            Some(Chunk::Owned(tail)) => tail,
-            Some(Chunk::Shared(_)) => {
-                self.rest.push_back(Chunk::Owned(Vec::new()));
-                match self.rest.back_mut() {
-                    Some(Chunk::Owned(tail)) => tail,
-                    _ => return,
-                }
             }
         };
         let before = tail.len();
@@ -149,7 +159,7 @@ impl Output {
         if self.len == 0 {
             self.len = bytes.len();
             self.written = 0;
-            self.rest.clear();
+            self.rest = None;
             self.head = std::mem::take(bytes);
         } else {
             self.append(bytes.len(), |out| out.append(bytes));
@@ -158,7 +168,8 @@ impl Output {
 
     fn share(&mut self, bytes: Bytes) {
         self.len += bytes.len();
-        self.rest.push_back(Chunk::Shared(bytes));
+        let Rest(rest) = &mut **self.rest.get_or_insert_default();
+        rest.push_back(Chunk::Shared(bytes));
     }
 }
 
