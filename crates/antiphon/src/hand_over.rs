@@ -17,7 +17,7 @@ use crate::{
     error::Result,
     shutdown::Bell,
     socket::WebSocket,
-    stats::{Counters, Open, count},
+    stats::{Counters, OpenSocket, count},
     transport::Transport,
     turn::Session,
 };
@@ -88,13 +88,13 @@ impl Pending {
         read_ahead: Bytes,
         kept: Kept,
         handler: H,
-    ) -> Session<F, (Open, Kept)>
+    ) -> Session<F, Kept>
     where
         H: FnOnce(WebSocket) -> F,
         F: Future<Output = Result<()>>,
     {
         count(&self.counters.upgraded);
-        let keep = (Open::socket(&self.counters), kept);
+        let open = OpenSocket::new(&self.counters);
         let socket = WebSocket::new(
             transport,
             Role::Server,
@@ -103,6 +103,6 @@ impl Pending {
             self.deflate,
             read_ahead,
         );
-        Session::new(handler, socket, self.bell, &self.counters, keep)
+        Session::new(handler, socket, self.bell, open, kept)
     }
 }

@@ -50,10 +50,17 @@ impl Shutdown {
 
     /// For the many tasks that are woken often and asked to end once.
     pub(crate) fn bell(&self) -> Bell {
+        let mut slots = self.bells.slots();
+        slots.member.get_or_insert_with(|| self.member());
+        let slot = slots.free.pop().unwrap_or_else(|| {
+            slots.wakers.push(None);
+            slots.wakers.len() - 1
+        });
         Bell {
             bells: Arc::clone(&self.bells),
-            slot: None,
-            member: self.member(),
+            slot: u32::try_from(slot).unwrap_or(u32::MAX),
+            is_hung: false,
+            told: false,
         }
     }
 
@@ -128,6 +135,8 @@ struct Bells {
 struct Slots {
     wakers: Vec<Option<Waker>>,
     free: Vec<usize>,
+    /// For all of them: there while there is any.
+    member: Option<Member>,
 }
 
 impl Bells {
@@ -144,36 +153,25 @@ impl Bells {
 }
 
 /// A member that asks how far the end has come each time it is woken, which costs one read, and is woken when it comes
-/// nearer.
+/// nearer. It is in the memory of every socket, and small.
 #[derive(Debug)]
 pub(crate) struct Bell {
     bells: Arc<Bells>,
-    slot: Option<usize>,
-    member: Member,
+    slot: u32,
+    /// A task has been polled with it, and is woken.
+    is_hung: bool,
+    /// For its owner: the end has been acted upon.
+    pub(crate) told: bool,
 }
 
 impl Bell {
-    /// For waiting before there is a task that is woken often.
-    pub(crate) fn member(&self) -> Member {
-        self.member.clone()
-    }
-
     /// How far the end has come. The task of the first call is woken when that changes.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Phase {
-        if self.slot.is_none() {
-            let mut slots = self.bells.slots();
-            let waker = Some(cx.waker().clone());
-            let slot = match slots.free.pop() {
-                Some(slot) => {
-                    slots.wakers[slot] = waker;
-                    slot
-                }
-                None => {
-                    slots.wakers.push(waker);
-                    slots.wakers.len() - 1
-                }
-            };
-            self.slot = Some(slot);
+        if !self.is_hung {
+            self.is_hung = true;
+            if let Some(slot) = self.bells.slots().wakers.get_mut(self.slot as usize) {
+                *slot = Some(cx.waker().clone());
+            }
         }
         match self.bells.phase.load(Relaxed) {
             0 => Phase::Running,
@@ -186,14 +184,19 @@ impl Bell {
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        let Some(slot) = self.slot else { return };
+        let slot = self.slot as usize;
         let mut slots = self.bells.slots();
-        slots.wakers[slot] = None;
+        // A waker may hold the last of a task, which is not to end under the lock.
+        let waker = slots.wakers.get_mut(slot).and_then(Option::take);
         slots.free.push(slot);
         // What many connections needed once is given back when they are gone.
-        if slots.free.len() == slots.wakers.len() {
-            *slots = Slots::default();
-        }
+        let last = if slots.free.len() == slots.wakers.len() {
+            std::mem::take(&mut *slots)
+        } else {
+            Slots::default()
+        };
+        drop(slots);
+        drop((waker, last));
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::poll_fn,
+    mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -160,8 +161,11 @@ impl WebSocket {
     ///
     /// A message is queued whole or not at all. Cancelled while it waits for room, it is not sent; cancelled
     /// afterwards, it is sent by the next operation on the socket.
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
-        self.sender_ref().send(message).await
+    pub fn send(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError<Message>>> {
+        self.sender_ref().send(message)
     }
 
     /// Queues a message without writing it, waiting only while more than `write_high_water` bytes are queued.
@@ -173,8 +177,11 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// Cancel safe: cancelled, the message is not queued.
-    pub async fn feed(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
-        self.sender_ref().feed(message).await
+    pub fn feed(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError<Message>>> {
+        self.sender_ref().feed(message)
     }
 
     /// Writes out everything that is queued.
@@ -209,8 +216,8 @@ impl WebSocket {
     /// # Cancel safety
     ///
     /// As [`send`](Self::send).
-    pub async fn send_prepared(&self, prepared: &Prepared) -> Result<()> {
-        self.sender_ref().send_prepared(prepared).await
+    pub fn send_prepared(&self, prepared: &Prepared) -> impl Future<Output = Result<()>> {
+        self.sender_ref().send_prepared(prepared)
     }
 
     /// Queues a shared frame if there is room, and writes what the transport takes at once. Room is what the `Sink`
@@ -491,15 +498,15 @@ impl Sender {
     /// # Cancel safety
     ///
     /// As [`WebSocket::send`].
-    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
-        let message = message.into();
-        if self.shared.lock().queue_in_turn(&message) {
-            return Ok(());
+    pub fn send(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError<Message>>> {
+        Outgoing::<true> {
+            shared: &self.shared,
+            message: message.into(),
+            position: 0,
         }
-        let sent = self
-            .queue_then(|connection| connection.send(&message), true)
-            .await;
-        sent.map_err(|error| SendError { message, error })
     }
 
     /// Queues a message without writing it. See [`WebSocket::feed`].
@@ -511,12 +518,15 @@ impl Sender {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn feed(&self, message: impl Into<Message>) -> Result<(), SendError<Message>> {
-        let message = message.into();
-        let queued = self
-            .queue_then(|connection| connection.send(&message), false)
-            .await;
-        queued.map_err(|error| SendError { message, error })
+    pub fn feed(
+        &self,
+        message: impl Into<Message>,
+    ) -> impl Future<Output = Result<(), SendError<Message>>> {
+        Outgoing::<false> {
+            shared: &self.shared,
+            message: message.into(),
+            position: 0,
+        }
     }
 
     /// Writes out everything that is queued.
@@ -555,8 +565,18 @@ impl Sender {
     ///
     /// As [`WebSocket::send`].
     pub async fn send_prepared(&self, prepared: &Prepared) -> Result<()> {
-        self.queue_then(|connection| connection.send_prepared(prepared), true)
-            .await
+        let mut position = None;
+        poll_fn(|cx| {
+            let mut driver = self.shared.lock();
+            let position = match position {
+                Some(position) => position,
+                None => *position.insert(ready!(
+                    driver.poll_queue(cx, |connection| connection.send_prepared(prepared))
+                )?),
+            };
+            driver.poll_written(cx, position)
+        })
+        .await
     }
 
     /// Queues a shared frame if there is room. See [`WebSocket::try_send_prepared`].
@@ -658,27 +678,42 @@ impl Sender {
             Err(driver.closed_error())
         }
     }
+}
 
-    /// Queues once there is room, and waits for the write where that is wanted.
-    async fn queue_then(
-        &self,
-        mut queue: impl FnMut(&mut Connection) -> Result<(), antiphon_proto::connection::Refused>,
-        write: bool,
-    ) -> Result<()> {
-        let mut position = None;
-        poll_fn(|cx| {
-            let mut driver = self.shared.lock();
-            let position = match position {
-                Some(position) => position,
-                None => *position.insert(ready!(driver.poll_queue(cx, &mut queue))?),
-            };
-            if write {
-                driver.poll_written(cx, position)
-            } else {
-                Poll::Ready(Ok(()))
-            }
-        })
-        .await
+/// A message that is being sent, or only queued. Written out: `async` functions inside of each other would hold the
+/// message several times, and this is in the memory of every handler that answers.
+struct Outgoing<'a, const WRITE: bool> {
+    shared: &'a Shared,
+    message: Message,
+    /// How far the output must be written; 0 while the message is not queued.
+    position: u64,
+}
+
+impl<const WRITE: bool> Future for Outgoing<'_, WRITE> {
+    type Output = Result<(), SendError<Message>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut driver = this.shared.lock();
+        if WRITE && this.position == 0 && driver.queue_in_turn(&this.message) {
+            return Poll::Ready(Ok(()));
+        }
+        let queued = if this.position == 0 {
+            let message = &this.message;
+            ready!(driver.poll_queue(cx, |connection| connection.send(message)))
+                .map(|position| this.position = position)
+        } else {
+            Ok(())
+        };
+        let sent = match queued {
+            Ok(()) if WRITE => ready!(driver.poll_written(cx, this.position)),
+            queued => queued,
+        };
+        Poll::Ready(sent.map_err(|error| SendError {
+            message: mem::replace(&mut this.message, Message::Binary(Bytes::new())),
+            error,
+        }))
     }
 }
 

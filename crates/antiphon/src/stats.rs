@@ -95,32 +95,37 @@ pub(crate) fn count(counter: &AtomicU64) {
 
 /// Counts something as open for as long as this exists.
 #[derive(Debug)]
-pub(crate) struct Open {
-    counters: Arc<Counters>,
-    counter: fn(&Counters) -> &AtomicU64,
-}
+pub(crate) struct Open<const SOCKET: bool>(Arc<Counters>);
 
-impl Open {
-    pub(crate) fn connection(counters: &Arc<Counters>) -> Self {
-        Self::new(counters, |counters| &counters.open_connections)
+/// A TCP connection that is open.
+pub(crate) type OpenConnection = Open<false>;
+
+/// A WebSocket that is open.
+pub(crate) type OpenSocket = Open<true>;
+
+impl<const SOCKET: bool> Open<SOCKET> {
+    pub(crate) fn new(counters: &Arc<Counters>) -> Self {
+        let open = Self(Arc::clone(counters));
+        count(open.counter());
+        open
     }
 
-    pub(crate) fn socket(counters: &Arc<Counters>) -> Self {
-        Self::new(counters, |counters| &counters.open_sockets)
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0
     }
 
-    fn new(counters: &Arc<Counters>, counter: fn(&Counters) -> &AtomicU64) -> Self {
-        count(counter(counters));
-        Self {
-            counters: counters.clone(),
-            counter,
+    fn counter(&self) -> &AtomicU64 {
+        if SOCKET {
+            &self.0.open_sockets
+        } else {
+            &self.0.open_connections
         }
     }
 }
 
-impl Drop for Open {
+impl<const SOCKET: bool> Drop for Open<SOCKET> {
     fn drop(&mut self) {
-        (self.counter)(&self.counters).fetch_sub(1, Ordering::Relaxed);
+        self.counter().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -131,7 +136,7 @@ mod tests {
     #[test]
     fn what_is_open_is_counted_down_when_it_is_dropped() {
         let counters = Arc::new(Counters::default());
-        let (connection, socket) = (Open::connection(&counters), Open::socket(&counters));
+        let (connection, socket) = (OpenConnection::new(&counters), OpenSocket::new(&counters));
         count(&counters.accepted);
         let stats = counters.snapshot();
         assert_eq!(

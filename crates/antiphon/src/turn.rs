@@ -15,7 +15,7 @@ use crate::{
     panic::Panicked,
     shutdown::{Bell, Phase},
     socket::{Shared, WebSocket},
-    stats::{Counters, count},
+    stats::{Counters, OpenSocket, count},
 };
 
 /// A part of a handler: what it sends meanwhile leaves in one write afterwards. It may panic.
@@ -40,8 +40,7 @@ pin_project! {
         handler: Option<F>,
         shared: Arc<Shared>,
         bell: Bell,
-        counters: Arc<Counters>,
-        told: bool,
+        open: OpenSocket,
         _keep: K,
     }
 }
@@ -55,20 +54,19 @@ where
         handler: impl FnOnce(WebSocket) -> F,
         socket: WebSocket,
         bell: Bell,
-        counters: &Arc<Counters>,
+        open: OpenSocket,
         keep: K,
     ) -> Self {
         let shared = Arc::clone(socket.shared());
         let handler = turn(&shared, || handler(socket)).ok();
         if handler.is_none() {
-            conclude(&shared, counters, Err(Panicked));
+            conclude(&shared, open.counters(), Err(Panicked));
         }
         Self {
             handler,
             shared,
             bell,
-            counters: Arc::clone(counters),
-            told: false,
+            open,
             _keep: keep,
         }
     }
@@ -89,8 +87,8 @@ where
         if let Some(mut handler) = this.handler.as_mut().as_pin_mut() {
             let mut polled = turn(this.shared, || handler.as_mut().poll(cx));
             // Not before the handler's turn: what it is about to close with goes first.
-            if phase == Phase::Draining && !*this.told && matches!(polled, Ok(Poll::Pending)) {
-                *this.told = true;
+            if phase == Phase::Draining && !this.bell.told && matches!(polled, Ok(Poll::Pending)) {
+                this.bell.told = true;
                 start_close(this.shared, CloseCode::GOING_AWAY, "server shutting down");
                 polled = turn(this.shared, || handler.poll(cx));
             }
@@ -99,7 +97,7 @@ where
                 Err(panicked) => Err(panicked),
             };
             this.handler.set(None);
-            conclude(this.shared, this.counters, outcome);
+            conclude(this.shared, this.open.counters(), outcome);
         }
         this.shared.lock().poll_closed(cx).map(drop)
     }
@@ -220,8 +218,8 @@ mod tests {
                 socket.close(CloseCode::SERVICE_RESTART, "restart").await?;
                 Ok(())
             };
-            let counters = Arc::default();
-            let session = Session::new(handler, server, shutdown.bell(), &counters, ());
+            let open = OpenSocket::new(&Arc::default());
+            let session = Session::new(handler, server, shutdown.bell(), open, ());
             let session = tokio::spawn(session);
             tokio::task::yield_now().await;
             if tells {

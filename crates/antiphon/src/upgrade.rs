@@ -39,7 +39,7 @@ use crate::{
     origin::{Origins, Refused},
     peer::Peer,
     rewind::Rewind,
-    shutdown::{Phase, Shutdown},
+    shutdown::{Member, Phase, Shutdown},
     socket::WebSocket,
     stats::{Counters, count},
     transport::Transport,
@@ -241,14 +241,15 @@ impl Upgrade {
         H: FnOnce(WebSocket) -> F + Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
-        let counters = self.environment.counters.clone();
+        let environment = Arc::clone(&self.environment);
         let version = self.request.version();
         match self.accept() {
             Ok((mut response, pending, Way::Hyper(on_upgrade, keep))) => {
                 if keep.is_some() {
                     response.extensions_mut().insert(Opened);
                 }
-                tokio::spawn(run_upgraded(pending, on_upgrade, keep, handler));
+                let member = environment.shutdown.member();
+                tokio::spawn(run_upgraded(pending, on_upgrade, keep, member, handler));
                 response.map(|()| Body::empty())
             }
             Ok((response, pending, Way::Direct(hand_over))) => {
@@ -258,7 +259,7 @@ impl Upgrade {
                 response.map(|()| Body::empty())
             }
             Err(why) => {
-                count(&counters.rejected_upgrades);
+                count(&environment.counters.rejected_upgrades);
                 Rejection { why, version }.response()
             }
         }
@@ -550,12 +551,16 @@ impl Keep {
 }
 
 /// Waits for hyper to give the connection up, and runs the handler on it.
-async fn run_upgraded<H, F>(pending: Pending, on_upgrade: OnUpgrade, keep: Option<Keep>, handler: H)
-where
+async fn run_upgraded<H, F>(
+    pending: Pending,
+    on_upgrade: OnUpgrade,
+    keep: Option<Keep>,
+    mut member: Member,
+    handler: H,
+) where
     H: FnOnce(WebSocket) -> F + Send + 'static,
     F: Future<Output = Result<()>> + Send + 'static,
 {
-    let mut member = pending.bell.member();
     let upgraded = tokio::select! {
         upgraded = timeout(PATIENCE, on_upgrade) => upgraded,
         () = member.reached(Phase::Aborting) => return,

@@ -44,7 +44,7 @@ use crate::{
         opening::{self, Opening, Paths},
     },
     shutdown::{Member, Phase},
-    stats::{Open, count},
+    stats::{OpenConnection, count},
     transport::Transport,
     upgrade::{Context as Beside, Environment, Keep, Opened, asks_for_websocket},
 };
@@ -130,7 +130,7 @@ impl Protocols {
 pub(crate) struct Lease {
     pub(crate) _connection: OwnedSemaphorePermit,
     pub(crate) _address: Option<AddressPermit>,
-    pub(crate) _open: Open,
+    pub(crate) _open: OpenConnection,
 }
 
 /// Serves a connection from its first byte to its last. The deadline is that of its opening handshake.

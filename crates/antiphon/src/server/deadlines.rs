@@ -25,7 +25,7 @@ use crate::{
     },
     shutdown::Shutdown,
     socket::WebSocket,
-    stats::{Counters, Open, Stats},
+    stats::{Counters, OpenConnection, Stats},
     tls::server::ServerTls,
     upgrade::{Environment, Settings, Upgrade},
 };
@@ -91,7 +91,7 @@ impl Line {
         let lease = Lease {
             _connection: site.limits.connection().expect("the first"),
             _address: None,
-            _open: Open::connection(&counters),
+            _open: OpenConnection::new(&counters),
         };
         let handshake = site.limits.handshake().expect("the first");
         let (io, far) = duplex(4096);

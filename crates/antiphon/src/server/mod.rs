@@ -45,7 +45,7 @@ use crate::{
     origin::Origins,
     peer::Network,
     shutdown::{Member, Phase, Shutdown},
-    stats::{Counters, Open, count},
+    stats::{Counters, OpenConnection, count},
     tls::server::ServerTls,
     upgrade::{Environment, Settings},
 };
@@ -645,7 +645,7 @@ fn admit(
     let lease = Lease {
         _connection: connection,
         _address: address,
-        _open: Open::connection(counters),
+        _open: OpenConnection::new(counters),
     };
     let site = site.clone();
     let deadline = Instant::now() + site.times.handshake;
