@@ -242,7 +242,8 @@ fn churn(args: &ChurnArgs) -> Result<Report, Failure> {
         outcome.usage,
     )
     .set("connections", args.connections)
-    .set("close_handshake", plan.closes);
+    .set("close_handshake", plan.closes)
+    .result("server_hangs_up", outcome.hangs_up);
     if target.is_secure() {
         let tls = json!({"resumed": outcome.resumed, "full": outcome.full});
         report = report.result("tls", tls);

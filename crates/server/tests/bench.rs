@@ -7,7 +7,7 @@ mod bench {
     mod liar;
     mod lies;
 
-    pub(super) use liar::everybody;
+    pub(super) use liar::{everybody, waiting};
 }
 
 use std::{net::TcpListener, thread};
@@ -250,7 +250,9 @@ fn handshakes_are_counted_and_sessions_resumed() {
         let mut args = vec!["churn", &server.url, "--connections", "4"];
         args.extend(SHORT);
         args.extend(options);
-        busy(&args);
+        let said = busy(&args);
+        let hangs_up = options.is_empty().then_some(true);
+        assert_eq!(said["server_hangs_up"], json!(hangs_up), "{said}");
     }
     let secure = Running::start("echo", &["--tls-self-signed", "--max-message-size", "1MiB"]);
     for (option, resumes) in [("--insecure", true), ("--no-resumption", false)] {
@@ -279,6 +281,23 @@ fn handshakes_are_counted_and_sessions_resumed() {
     let (outcome, said) = bench(&["echo", &secure.url, "--connections", "1"]);
     assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
     assert_eq!(said["errors"], json!({"tls": 1}));
+}
+
+#[test]
+fn a_server_that_never_hangs_up_is_known() {
+    let url = bench::waiting();
+    let args = [
+        "churn",
+        &url,
+        "--connections",
+        "16",
+        "--warmup",
+        "0s",
+        "--duration",
+        "500ms",
+    ];
+    let said = busy(&args);
+    assert_eq!(said["server_hangs_up"], json!(false), "{said}");
 }
 
 #[test]

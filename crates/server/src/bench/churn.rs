@@ -22,6 +22,8 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Time for a server to hang up after its Close.
 const HANG_UP: Duration = Duration::from_millis(100);
+/// Connections that a server has to let wait so long, and not one that it has hung up, before no more is waited.
+const LEFT_WAITING: u64 = 16;
 /// The buffer into which all connections are read.
 const READ_BUFFER: usize = 64 * 1024;
 /// Faults after which a server is not asked any more.
@@ -49,6 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) resumed: u64,
     /// Of these: whole TLS handshakes.
     pub(crate) full: u64,
+    /// After its Close the server hung up, as RFC 6455 section 7.1.1 wants it; `None` where it never came to that.
+    pub(crate) hangs_up: Option<bool>,
     /// From the first packet to the response.
     pub(crate) latencies: Latencies,
     pub(crate) faults: Faults,
@@ -70,9 +74,13 @@ pub(crate) fn run(target: &Target, plan: &Plan) -> Result<Outcome, Failure> {
         phase: Phase::Warmup,
         buffer: vec![0; READ_BUFFER],
         ever: false,
+        hung_up: 0,
+        left_waiting: 0,
         outcome: Outcome::default(),
     };
     churn.run()?;
+    let ended = churn.hung_up + churn.left_waiting > 0;
+    churn.outcome.hangs_up = ended.then_some(churn.hung_up > 0);
     churn.outcome.usage = churn.meter.usage();
     Ok(churn.outcome)
 }
@@ -94,6 +102,9 @@ struct Churn<'a> {
     buffer: Vec<u8>,
     /// A connection has been opened.
     ever: bool,
+    /// Connections that the server ended after its Close, and such as it left to us.
+    hung_up: u64,
+    left_waiting: u64,
     outcome: Outcome,
 }
 
@@ -191,8 +202,14 @@ impl Churn<'_> {
         self.close(index)
     }
 
+    /// Whether it is known that the server waits for us to hang up.
+    const fn waits_for_us(&self) -> bool {
+        self.hung_up == 0 && self.left_waiting >= LEFT_WAITING
+    }
+
     /// Waits for the server's Close, and for its hanging up: then the next connection's port is free at once.
     fn close(&mut self, index: usize) -> Result<(), Failure> {
+        let waits_for_us = self.waits_for_us();
         let Slot::Closing(peer, _) = &mut self.slots[index] else {
             return Ok(());
         };
@@ -204,9 +221,16 @@ impl Churn<'_> {
             match peer.read(&mut self.buffer, usize::MAX >> 1, |_| Ok(())) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(fault) if fault.kind == Kind::Closed && !peer.has_closed() => peer.note_close(),
+                Err(fault) if fault.kind == Kind::Closed && !peer.has_closed() => {
+                    peer.note_close();
+                    if waits_for_us {
+                        return self.hang_up(index);
+                    }
+                }
                 Err(fault) => {
-                    if !peer.has_closed() {
+                    if peer.has_closed() {
+                        self.hung_up += 1;
+                    } else {
                         self.outcome.faults.add(index, &fault);
                     }
                     return self.begin(index);
@@ -215,19 +239,24 @@ impl Churn<'_> {
         }
     }
 
+    /// Ends what the server has closed and not ended, and begins anew. With a reset our port is free at once.
+    fn hang_up(&mut self, index: usize) -> Result<(), Failure> {
+        if let Slot::Closing(peer, _) = std::mem::replace(&mut self.slots[index], Slot::Empty) {
+            peer.into_socket().abort();
+        }
+        self.begin(index)
+    }
+
     /// Gives up what takes too long.
     fn look(&mut self, now: Instant) -> Result<(), Failure> {
         for index in 0..self.slots.len() {
             let (since, what) = match &self.slots[index] {
                 Slot::Opening(opening) => (opening.began, "the opening handshake"),
                 Slot::Closing(peer, since) if peer.has_closed() => {
-                    // Some servers wait for us to hang up. With a reset our port is free at once.
+                    // Some servers wait for us to hang up.
                     if now > *since + HANG_UP {
-                        let slot = std::mem::replace(&mut self.slots[index], Slot::Empty);
-                        if let Slot::Closing(peer, _) = slot {
-                            peer.into_socket().abort();
-                        }
-                        self.begin(index)?;
+                        self.left_waiting += 1;
+                        self.hang_up(index)?;
                     }
                     continue;
                 }

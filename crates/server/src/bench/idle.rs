@@ -63,9 +63,21 @@ pub(crate) fn run(
     process: Process,
     idle: Duration,
 ) -> Result<Outcome, Failure> {
-    let before = memory(process)?;
     let mut poll = poll()?;
     let mut faults = Faults::default();
+    // What a server makes once, with its first connection, is not the price of each of many.
+    let first = target.open_all(&mut poll, 1, &mut faults)?;
+    let first = first.into_iter().map(|opened| opened.map(Peer::from));
+    let once = echo::Plan {
+        connections: 1,
+        ..plan.clone()
+    };
+    let mut echo = Echo::new(&once, first.collect(), faults, target.timeout);
+    echo.run(&mut poll)?;
+    let (first, outcome) = echo.finish();
+    say_goodbye(&mut poll, first)?;
+    let mut faults = outcome.faults;
+    let before = memory(process)?;
     let began = Instant::now();
     let opened = target.open_all(&mut poll, plan.connections, &mut faults)?;
     let opening = began.elapsed();

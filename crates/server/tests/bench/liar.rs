@@ -72,6 +72,26 @@ pub(crate) fn everybody() -> String {
     })
 }
 
+/// A server that answers Close, and leaves it to the client to hang up.
+pub(crate) fn waiting() -> String {
+    listen(|mut stream| {
+        let Some(key) = request(&mut stream) else {
+            return;
+        };
+        let response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {key}\r\n\r\n"
+        );
+        let _ = stream.write_all(response.as_bytes());
+        if let Some((8, payload)) = read_frame(&mut stream) {
+            let mut bytes = Vec::new();
+            frame(0x88, &payload, &mut bytes);
+            let _ = stream.write_all(&bytes);
+        }
+        let _ = stream.read(&mut [0]);
+    })
+}
+
 /// Reads the request of an opening handshake and says how its key is accepted.
 pub(crate) fn request(stream: &mut TcpStream) -> Option<String> {
     stream.set_nodelay(true).ok()?;
