@@ -91,7 +91,8 @@ pub enum Codec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateConfig {
-    /// Effort from 1 (fast) to 9 (small). Default 1.
+    /// Effort from 1 (fast) to 9 (small). Default 1. With [`Codec::Pooled`] it makes messages of up to 2 KiB about a
+    /// third longer than 2 does, in less than half the time.
     pub level: u8,
     /// Messages shorter than this, in bytes, are sent as they are. Default 512; 0 compresses everything.
     pub min_size: usize,

@@ -42,6 +42,29 @@ impl<'a> Writer<'a> {
         self.count &= 7;
     }
 
+    /// Where the next bit goes.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            at: self.at,
+            bits: self.bits,
+            count: self.count,
+        }
+    }
+
+    /// How many bits have been put since.
+    pub(super) fn since(&self, mark: &Mark) -> usize {
+        8 * (self.at - mark.at) + self.count as usize - mark.count as usize
+    }
+
+    /// Forgets what has been put since.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        Mark {
+            at: self.at,
+            bits: self.bits,
+            count: self.count,
+        } = mark;
+    }
+
     /// Fills the last byte with zeros.
     pub(super) fn align(&mut self) {
         self.put(0, self.count.wrapping_neg() & 7);
@@ -57,4 +80,12 @@ impl<'a> Writer<'a> {
     pub(super) fn end(&mut self) {
         self.out.truncate(self.at);
     }
+}
+
+/// A place in what is written.
+#[derive(Debug)]
+pub(super) struct Mark {
+    at: usize,
+    bits: u64,
+    count: u32,
 }

@@ -16,6 +16,9 @@ const MAX_INPUT: usize = 16 * 1024;
 /// Longest plaintext of earlier messages.
 const MAX_WINDOW: usize = 32 * 1024;
 
+/// Output that is made room for at first, beside what the message's length tells. More is needed by few.
+const FIRST_OUTPUT: usize = 8 * 1024;
+
 /// Room behind the output for copies in steps of eight, the last of which reaches too far.
 const SLACK: usize = 16;
 
@@ -46,11 +49,11 @@ struct Table {
 pub(super) struct Expander {
     input: Vec<u8>,
     output: Vec<u8>,
+    /// The fixed codes of literals and distances, made for the first block that needs them.
+    fixed: Option<(Table, Table)>,
     literals: Table,
     distances: Table,
     lengths: Table,
-    /// The first two are those of the fixed codes.
-    is_fixed: bool,
 }
 
 impl Expander {
@@ -58,10 +61,10 @@ impl Expander {
         Self {
             input: Vec::new(),
             output: Vec::new(),
+            fixed: None,
             literals: Table::new(),
             distances: Table::new(),
             lengths: Table::new(),
-            is_fixed: false,
         }
     }
 
@@ -82,15 +85,24 @@ impl Expander {
         input.extend_from_slice(compressed);
         input.extend_from_slice(tail);
         input.extend_from_slice(&[0; PADDING]);
-        if self.output.is_empty() {
-            self.output = vec![0; MAX_WINDOW + MAX_OUTPUT + SLACK];
-        }
         let start = window.len();
-        self.output[..start].copy_from_slice(window);
         let end = start + max_size.min(MAX_OUTPUT);
-        let at = self.expand(&input, compressed.len(), start, end);
+        let first = end.min(start + FIRST_OUTPUT.max(8 * compressed.len()));
+        let mut at = self.attempt(window, &input, compressed.len(), first);
+        if at.is_none() && first < end {
+            at = self.attempt(window, &input, compressed.len(), end);
+        }
         self.input = input;
         Some(&self.output[start..at?])
+    }
+
+    /// Inflates behind `window` to `end` at most.
+    fn attempt(&mut self, window: &[u8], input: &[u8], length: usize, end: usize) -> Option<usize> {
+        if self.output.len() < end + SLACK {
+            self.output.resize(end + SLACK, 0);
+        }
+        self.output[..window.len()].copy_from_slice(window);
+        self.expand(input, length, window.len(), end)
     }
 
     /// Inflates from `start` to `end` at most, and says how far it came. The message is the first `length` bytes.
@@ -104,16 +116,19 @@ impl Expander {
             match kind {
                 0 => at = copy_stored(&mut reader, &mut self.output[..end], at)?,
                 1 => {
-                    if !self.is_fixed {
-                        self.literals.make::<true>(&FIXED_LITERALS)?;
-                        self.distances.make::<false>(&FIXED_DISTANCES)?;
-                        self.is_fixed = true;
+                    if self.fixed.is_none() {
+                        let mut fixed = (Table::new(), Table::new());
+                        fixed.0.make::<true>(&FIXED_LITERALS)?;
+                        fixed.1.make::<false>(&FIXED_DISTANCES)?;
+                        self.fixed = Some(fixed);
                     }
-                    at = self.block(&mut reader, at, end)?;
+                    let (literals, distances) = self.fixed.as_ref()?;
+                    at = block(literals, distances, &mut reader, &mut self.output, at, end)?;
                 }
                 2 => {
                     self.read_codes(&mut reader)?;
-                    at = self.block(&mut reader, at, end)?;
+                    let (literals, distances) = (&self.literals, &self.distances);
+                    at = block(literals, distances, &mut reader, &mut self.output, at, end)?;
                 }
                 _ => return None,
             }
@@ -137,7 +152,6 @@ impl Expander {
 
     /// Reads the codes of a block (RFC 1951 section 3.2.7).
     fn read_codes(&mut self, reader: &mut Reader<'_>) -> Option<()> {
-        self.is_fixed = false;
         reader.refill();
         let literals = 257 + reader.take(5) as usize;
         let distances = 1 + reader.take(5) as usize;
@@ -179,62 +193,68 @@ impl Expander {
         self.literals.make::<true>(&all[..literals])?;
         self.distances.make::<false>(&all[literals..end])
     }
+}
 
-    /// Inflates the symbols of a block to `at` and says where they end.
-    fn block(&mut self, reader: &mut Reader<'_>, mut at: usize, end: usize) -> Option<usize> {
-        // Copies in steps may reach beyond the end, where nothing is read.
-        let output = &mut self.output[..end + SLACK];
-        let (literals, distances) = (&self.literals, &self.distances);
-        loop {
-            reader.refill();
-            let mut entry = literals.entries[reader.peek() & literals.mask];
-            // Three literals fit into one refill, and two of them leave enough for a length and a distance.
-            for _ in 0..2 {
-                if entry & LITERAL == 0 || at >= end {
-                    break;
-                }
-                reader.skip(entry & 0xff);
-                output[at] = (entry >> 16) as u8;
-                at += 1;
-                entry = literals.entries[reader.peek() & literals.mask];
+/// Inflates the symbols of a block to `at` and says where they end.
+fn block(
+    literals: &Table,
+    distances: &Table,
+    reader: &mut Reader<'_>,
+    output: &mut [u8],
+    mut at: usize,
+    end: usize,
+) -> Option<usize> {
+    // Copies in steps may reach beyond the end, where nothing is read.
+    let output = &mut output[..end + SLACK];
+    loop {
+        reader.refill();
+        let mut entry = literals.entries[reader.peek() & literals.mask];
+        // Three literals fit into one refill, and two of them leave enough for a length and a distance.
+        for _ in 0..2 {
+            if entry & LITERAL == 0 || at >= end {
+                break;
             }
-            if entry & LONG != 0 {
-                entry = literals.long::<true>(reader)?;
-            } else {
-                reader.skip(entry & 0xff);
-            }
-            if entry & LITERAL != 0 {
-                if at >= end {
-                    return None;
-                }
-                output[at] = (entry >> 16) as u8;
-                at += 1;
-                continue;
-            }
-            if entry & END != 0 {
-                return Some(at);
-            }
-            if entry == 0 {
-                return None;
-            }
-            let length = (entry >> 16) as usize + reader.take(entry >> 8 & 0xf) as usize;
-            reader.refill();
-            let mut entry = distances.entries[reader.peek() & distances.mask];
-            if entry & LONG != 0 {
-                entry = distances.long::<false>(reader)?;
-            } else {
-                reader.skip(entry & 0xff);
-            }
-            if entry == 0 {
-                return None;
-            }
-            let distance = (entry >> 16) as usize + reader.take(entry >> 8 & 0xf) as usize;
-            if distance > at || at + length > end {
-                return None;
-            }
-            repeat(output, at, distance, length);
-            at += length;
+            reader.skip(entry & 0xff);
+            output[at] = (entry >> 16) as u8;
+            at += 1;
+            entry = literals.entries[reader.peek() & literals.mask];
         }
+        if entry & LONG != 0 {
+            entry = literals.long::<true>(reader)?;
+        } else {
+            reader.skip(entry & 0xff);
+        }
+        if entry & LITERAL != 0 {
+            if at >= end {
+                return None;
+            }
+            output[at] = (entry >> 16) as u8;
+            at += 1;
+            continue;
+        }
+        if entry & END != 0 {
+            return Some(at);
+        }
+        if entry == 0 {
+            return None;
+        }
+        let length = (entry >> 16) as usize + reader.take(entry >> 8 & 0xf) as usize;
+        reader.refill();
+        let mut entry = distances.entries[reader.peek() & distances.mask];
+        if entry & LONG != 0 {
+            entry = distances.long::<false>(reader)?;
+        } else {
+            reader.skip(entry & 0xff);
+        }
+        if entry == 0 {
+            return None;
+        }
+        let distance = (entry >> 16) as usize + reader.take(entry >> 8 & 0xf) as usize;
+        if distance > at || at + length > end {
+            return None;
+        }
+        repeat(output, at, distance, length);
+        at += length;
     }
 }
 

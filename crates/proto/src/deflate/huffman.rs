@@ -32,6 +32,11 @@ impl<const N: usize> Code<N> {
         (u64::from(bits & 0xffff), bits >> 16)
     }
 
+    /// The same, where tables are made: the bits, and how many they are.
+    pub(super) const fn of_const(&self, symbol: usize) -> (u32, u32) {
+        (self.bits[symbol] & 0xffff, self.bits[symbol] >> 16)
+    }
+
     /// Gives its symbols their bits, by their lengths (RFC 1951 section 3.2.2).
     fn assign(&mut self) {
         let mut next = [0u16; MAX_BITS + 2];

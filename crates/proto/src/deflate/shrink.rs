@@ -11,6 +11,8 @@ use crate::deflate::{
         LENGTH_SYMBOL, LITERALS, MAX_MATCH, MIN_MATCH, distance_symbol,
     },
     huffman::{Code, Codes, FIXED},
+    quick::{Quick, common},
+    stored,
 };
 
 /// Longest message that is taken. From this length on receivers may judge the ratio, as ours do; what is compressed
@@ -19,16 +21,17 @@ const MAX_PAYLOAD: usize = 64 * 1024;
 /// Longest plaintext before it.
 const MAX_WINDOW: usize = 32 * 1024;
 
-/// Bits of the largest hash table: one for messages that are long.
-const HASH_BITS: u32 = 14;
-/// Bits of the hash table for short messages, which stays in the nearest cache.
-const SHORT_HASH_BITS: u32 = 11;
+/// Hashes of the large table, and places in its chains.
+const HASHES: usize = 1 << 14;
+const CHAIN: usize = 32 * 1024;
+/// Hashes of the table for short messages, which stays in the nearest cache.
+const SHORT_HASHES: usize = 1 << 11;
 /// Longest input that counts as short.
 const SHORT: usize = 4 * 1024;
-/// Searched less, short messages would hardly be compressed faster: making their codes takes as long.
+/// Longest message that the lowest level compresses in one pass.
+const QUICK: usize = 2 * 1024;
+/// Searched less, other short messages would hardly be compressed faster: making their codes takes as long.
 const SHORT_LEVEL: u8 = 5;
-/// Places in the chains.
-const CHAIN: usize = 32 * 1024;
 /// Most symbols of a block.
 const MAX_SYMBOLS: usize = 16 * 1024;
 /// In a symbol: it is a match.
@@ -71,27 +74,44 @@ const fn effort(chain: u32, good: usize, lazy: usize, nice: usize) -> Effort {
 /// The tables, which belong to no connection.
 #[derive(Debug)]
 pub(super) struct Shrinker {
+    /// Each is made for the first message that needs it.
+    quick: Option<Quick>,
+    short: Option<Tables<SHORT_HASHES, SHORT>>,
+    long: Option<Tables<HASHES, CHAIN>>,
+    /// The input, where it is not in one slice already.
+    joined: Vec<u8>,
+    parts: Parts,
+}
+
+/// What symbols are gathered in.
+#[derive(Debug)]
+struct Parts {
+    block: Block,
+    codes: Box<Codes>,
+}
+
+/// Where bytes have been seen before.
+#[derive(Debug)]
+struct Tables<const HASHES: usize, const CHAIN: usize> {
     /// The last place of each hash, counted from when the tables were new.
-    heads: Box<[u32; 1 << HASH_BITS]>,
+    heads: Box<[u32; HASHES]>,
     /// The place before with the same hash.
     chain: Box<[u32; CHAIN]>,
     /// The number of the first byte of the next input. What is smaller belongs to an earlier one.
     base: u32,
-    /// The input, where it is not in one slice already.
-    joined: Vec<u8>,
-    block: Block,
-    codes: Box<Codes>,
 }
 
 impl Shrinker {
     pub(super) fn new() -> Self {
         Self {
-            heads: boxed(),
-            chain: boxed(),
-            base: 1,
+            quick: None,
+            short: None,
+            long: None,
             joined: Vec::new(),
-            block: Block::new(),
-            codes: Box::new(Codes::new()),
+            parts: Parts {
+                block: Block::new(),
+                codes: Box::new(Codes::new()),
+            },
         }
     }
 
@@ -129,29 +149,45 @@ impl Shrinker {
         level: u8,
         out: &mut Vec<u8>,
     ) {
-        if self.base > u32::MAX - (MAX_WINDOW + MAX_PAYLOAD) as u32 {
-            self.heads.fill(0);
-            self.base = 1;
-        }
-        let (bits, least) = if input.len() <= SHORT {
-            (SHORT_HASH_BITS, SHORT_LEVEL)
-        } else {
-            (HASH_BITS, 1)
-        };
-        let effort = EFFORTS[usize::from(level.clamp(least, 9)) - 1];
-        let mut search = Search {
-            input,
-            heads: &mut self.heads,
-            chain: &mut self.chain,
-            base: self.base,
-            shift: 32 - bits,
-            farthest: farthest.min(CHAIN),
-            inserted: 0,
-        };
-        search.prime(start);
         let mut writer = Writer::new(out);
+        let is_short = input.len() <= SHORT;
+        let least = if is_short { SHORT_LEVEL } else { 1 };
+        let effort = EFFORTS[usize::from(level.clamp(least, 9)) - 1];
+        if is_short && level <= 1 && input.len() - start <= QUICK {
+            self.quick
+                .get_or_insert_with(Quick::new)
+                .write(input, start, farthest, &mut writer);
+        } else if is_short {
+            let tables = self.short.get_or_insert_with(Tables::new);
+            let mut search = tables.search(input, farthest);
+            self.parts.write(&mut search, start, effort, &mut writer);
+            tables.base += input.len() as u32;
+        } else {
+            let tables = self.long.get_or_insert_with(Tables::new);
+            let mut search = tables.search(input, farthest);
+            self.parts.write(&mut search, start, effort, &mut writer);
+            tables.base += input.len() as u32;
+        }
+        // The empty block of a flush, of which the receiver knows the rest.
+        writer.reserve(2);
+        writer.put(0, 3);
+        writer.align();
+        writer.end();
+    }
+}
+
+impl Parts {
+    /// Writes the input from `start` on.
+    fn write<const HASHES: usize, const CHAIN: usize>(
+        &mut self,
+        search: &mut Search<'_, HASHES, CHAIN>,
+        start: usize,
+        effort: Effort,
+        writer: &mut Writer<'_>,
+    ) {
+        search.prime(start);
         let mut at = start;
-        while at < input.len() {
+        while at < search.input.len() {
             let from = at;
             self.block.clear();
             at = if effort.lazy == 0 {
@@ -160,14 +196,33 @@ impl Shrinker {
                 search.lazy(at, effort, &mut self.block)
             };
             self.block
-                .write(&input[from..at], &mut self.codes, &mut writer);
+                .write(&search.input[from..at], &mut self.codes, writer);
         }
-        // The empty block of a flush, of which the receiver knows the rest.
-        writer.reserve(2);
-        writer.put(0, 3);
-        writer.align();
-        writer.end();
-        self.base += input.len() as u32;
+    }
+}
+
+impl<const HASHES: usize, const CHAIN: usize> Tables<HASHES, CHAIN> {
+    fn new() -> Self {
+        Self {
+            heads: boxed(),
+            chain: boxed(),
+            base: 1,
+        }
+    }
+
+    fn search<'a>(&'a mut self, input: &'a [u8], farthest: usize) -> Search<'a, HASHES, CHAIN> {
+        if self.base > u32::MAX - (MAX_WINDOW + MAX_PAYLOAD) as u32 {
+            self.heads.fill(0);
+            self.base = 1;
+        }
+        Search {
+            input,
+            heads: &mut self.heads,
+            chain: &mut self.chain,
+            base: self.base,
+            farthest: farthest.min(CHAIN),
+            inserted: 0,
+        }
     }
 }
 
@@ -179,23 +234,22 @@ fn boxed<T: Clone + Default, const N: usize>() -> Box<[T; N]> {
     }
 }
 
-struct Search<'a> {
+struct Search<'a, const HASHES: usize, const CHAIN: usize> {
     input: &'a [u8],
-    heads: &'a mut [u32; 1 << HASH_BITS],
+    heads: &'a mut [u32; HASHES],
     chain: &'a mut [u32; CHAIN],
     base: u32,
-    shift: u32,
     farthest: usize,
     /// Places before this one are in the table.
     inserted: usize,
 }
 
-impl Search<'_> {
+impl<const HASHES: usize, const CHAIN: usize> Search<'_, HASHES, CHAIN> {
     /// Enters a place with its first four bytes, and tells the last one with its hash.
     #[inline(always)]
     fn insert(&mut self, at: usize, word: u32) -> u32 {
-        let hash = word.wrapping_mul(0x9e37_79b1) >> self.shift;
-        let head = &mut self.heads[hash as usize & ((1 << HASH_BITS) - 1)];
+        let hash = word.wrapping_mul(0x9e37_79b1) >> (32 - HASHES.ilog2());
+        let head = &mut self.heads[hash as usize & (HASHES - 1)];
         let last = std::mem::replace(head, self.base + at as u32);
         self.chain[at & (CHAIN - 1)] = last;
         last
@@ -330,28 +384,6 @@ impl Search<'_> {
     }
 }
 
-/// How many bytes two slices have in common, at most `most`.
-#[inline]
-fn common(a: &[u8], b: &[u8], most: usize) -> usize {
-    let (a, b) = (&a[..most], &b[..most]);
-    let (eights_a, rest_a) = a.as_chunks::<8>();
-    let (eights_b, rest_b) = b.as_chunks::<8>();
-    let mut length = 0;
-    for (x, y) in eights_a.iter().zip(eights_b) {
-        let difference = u64::from_le_bytes(*x) ^ u64::from_le_bytes(*y);
-        if difference != 0 {
-            return length + (difference.trailing_zeros() / 8) as usize;
-        }
-        length += 8;
-    }
-    length
-        + rest_a
-            .iter()
-            .zip(rest_b)
-            .take_while(|(x, y)| x == y)
-            .count()
-}
-
 /// The symbols of a block, counted.
 #[derive(Debug)]
 struct Block {
@@ -400,8 +432,7 @@ impl Block {
         self.literals[END_OF_BLOCK] = 1;
         let extra = self.extra_bits();
         let fixed = 3 + extra + fixed_cost(&self.literals, &self.distances);
-        // Five bytes for each stored block, and up to seven bits before the first.
-        let stored = 8 * plain.len() + plain.len().div_ceil(STORED).max(1) * 40 + 2;
+        let stored = stored::bits(plain);
         let own = if self.symbols.len() < FEW_SYMBOLS {
             usize::MAX
         } else {
@@ -410,7 +441,7 @@ impl Block {
         let shortest = fixed.min(own);
         writer.reserve(shortest.min(stored) / 8 + 16);
         if stored < shortest {
-            store(plain, writer);
+            stored::write(plain, writer);
         } else if own < fixed {
             writer.put(0b100, 3);
             codes.write_header(writer);
@@ -463,22 +494,8 @@ impl Block {
     }
 }
 
-/// Bytes of a stored block.
-const STORED: usize = u16::MAX as usize;
-
 /// Below so many symbols a block has no codes of its own, whose description takes forty bytes.
 const FEW_SYMBOLS: usize = 24;
-
-fn store(plain: &[u8], writer: &mut Writer<'_>) {
-    for piece in plain.chunks(STORED) {
-        writer.put(0, 3);
-        writer.align();
-        let length = piece.len() as u16;
-        writer.put(u64::from(length), 16);
-        writer.put(u64::from(!length), 16);
-        writer.bytes(piece);
-    }
-}
 
 /// Bits that symbols take with the fixed codes (RFC 1951 section 3.2.6).
 fn fixed_cost(literals: &[u32; LITERALS], distances: &[u32; DISTANCES]) -> usize {
@@ -556,13 +573,19 @@ mod tests {
 
     #[test]
     fn the_numbers_of_places_may_run_out() {
-        let mut shrinker = Shrinker::new();
         let text = "one and the same, ".repeat(20);
-        let length = check(&mut shrinker, b"", text.as_bytes(), 5);
-        for base in [u32::MAX - 100_000, u32::MAX - 98_400, u32::MAX - 98_000] {
-            shrinker.base = base;
-            for _ in 0..10 {
-                assert_eq!(check(&mut shrinker, b"", text.as_bytes(), 5), length);
+        for level in [1, 5] {
+            let mut shrinker = Shrinker::new();
+            let length = check(&mut shrinker, b"", text.as_bytes(), level);
+            for base in [u32::MAX - 100_000, u32::MAX - 98_400, u32::MAX - 800] {
+                shrinker.quick = Some(Quick::counting_from(base));
+                shrinker.short = Some(Tables {
+                    base: base.min(u32::MAX - 98_000),
+                    ..Tables::new()
+                });
+                for _ in 0..10 {
+                    assert_eq!(check(&mut shrinker, b"", text.as_bytes(), level), length);
+                }
             }
         }
     }
