@@ -70,6 +70,7 @@ pub(super) const PEERS: &[Peer] = &[
     ),
     peer("raw-epoll", Origin::Rust("mio")),
     peer("raw-tokio", Origin::Rust("tokio")),
+    peer("raw-fanout", Origin::Rust("mio")),
     peer("fastwebsockets", Origin::Rust("fastwebsockets")),
     peer("yawc", Origin::Rust("yawc")),
     peer("sockudo-ws", Origin::Rust("sockudo-ws")),

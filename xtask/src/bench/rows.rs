@@ -95,8 +95,8 @@ pub(super) struct Row {
     pub(super) quick: bool,
 }
 
-/// The raw TCP echoes.
-pub(super) const LIMITS: [&str; 2] = ["raw-epoll", "raw-tokio"];
+/// The raw TCP echoes, and the raw fan-out.
+pub(super) const LIMITS: [&str; 3] = ["raw-epoll", "raw-tokio", "raw-fanout"];
 
 /// What the quick form measures besides the limits and ours.
 pub(super) const QUICK: [&str; 3] = ["fastwebsockets", "bun", "tokio-tungstenite"];
@@ -146,6 +146,7 @@ const TLS: &[&str] = &[
 const DEFLATE: &[&str] = &["yawc", "sockudo-ws", "bun", "ws", "gws", "coder"];
 const DEFLATE_FRESH: &[&str] = &["yawc", "sockudo-ws", "bun", "ws", "gorilla", "gws", "coder"];
 const FANOUT: &[&str] = &[
+    "raw-fanout",
     "bun",
     "axum",
     "ws",
@@ -319,7 +320,7 @@ pub(super) const ROWS: &[Row] = &[
         title: "one to 10,000 through the whole server, 1 KiB, one in flight",
         work: fanout(10_000, 1024, 1, Deflate::Off),
         ours: &[("antiphon-serve", Goal::OfPeers(1.1, &["bun"]))],
-        others: &["bun", "nats"],
+        others: &["raw-fanout", "bun", "nats"],
         quick: false,
     },
     Row {
