@@ -29,6 +29,12 @@ impl Permit<'_> {
     {
         self.0.send_shared(frames.into_iter(), gather);
     }
+
+    /// Sends what was last sent with this `gather`, to whatever socket, without looking at the frames again. Nothing where
+    /// nothing was.
+    pub fn send_again(&mut self, gather: &Gather) {
+        self.0.send_held(gather);
+    }
 }
 
 impl Sender {
@@ -172,6 +178,34 @@ mod tests {
             for frame in frames {
                 let got = peer.recv().await.unwrap();
                 assert_eq!(got.as_ref(), Some(frame.message()));
+            }
+        }
+    }
+
+    /// Whatever was sent last goes out once more, to another socket too: what was gathered, one frame alone, what is too
+    /// long to be gathered, and nothing.
+    #[tokio::test]
+    async fn the_same_frames_are_sent_again_without_being_named() {
+        for (count, length) in [(0, 0), (1, 30), (5, 30), (3, 20_000)] {
+            let frames = frames(count, length);
+            let mut gather = Gather::new();
+            for again in [false, true, true] {
+                let (near, far) = tokio::io::duplex(1 << 20);
+                let socket = WebSocket::from_io(far, Role::Server, Config::default());
+                let mut peer = WebSocket::from_io(near, Role::Client, Config::default());
+                let sent = socket.sender().with_permit(|permit| {
+                    if again {
+                        permit.send_again(&gather);
+                    } else {
+                        permit.send_all(&frames, &mut gather);
+                    }
+                });
+                sent.unwrap();
+                for frame in &frames {
+                    let got = peer.recv().await.unwrap();
+                    assert_eq!(got.as_ref(), Some(frame.message()), "{count} {again}");
+                }
+                assert_eq!(socket.buffered_amount(), 0);
             }
         }
     }

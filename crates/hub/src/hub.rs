@@ -444,7 +444,7 @@ impl Hub {
         let budget = &inner.budget;
         let mut due = Due::default();
         let mut offer = |connection: &Arc<Connection>, frame: &Frame| {
-            if message.except != Some(connection.id) {
+            if message.except.is_none_or(|id| id != connection.id) {
                 delivery.count(due.offer(connection, frame, bounds, budget));
             }
         };

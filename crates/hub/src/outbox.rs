@@ -87,6 +87,7 @@ struct Inner {
     encoded: [OnceLock<Prepared>; 2],
     /// What the frame weighs in an outbox.
     weight: usize,
+    has_key: bool,
     budget: Arc<Budget>,
     charged: AtomicUsize,
 }
@@ -139,8 +140,12 @@ impl Frame {
 
     fn new(push: Option<Push>, weight: usize, budget: &Arc<Budget>) -> Self {
         budget.charge(weight);
+        let has_key = push.as_ref().is_some_and(|push| {
+            push.overflow == Overflow::Latest && (push.key.is_some() || push.tag.is_some())
+        });
         Self(Arc::new(Inner {
             push,
+            has_key,
             encoded: [OnceLock::new(), OnceLock::new()],
             weight,
             budget: budget.clone(),
@@ -167,6 +172,11 @@ impl Frame {
         self.0.weight
     }
 
+    /// Whether both are one frame.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn overflow(&self) -> Overflow {
         self.0
             .push
@@ -176,12 +186,15 @@ impl Frame {
 
     /// Frames with the same one replace each other in a queue. What has neither a key nor a tag replaces nothing.
     fn key(&self) -> Option<Key> {
-        let push = self.0.push.as_ref()?;
-        let has_key = push.key.is_some() || push.tag.is_some();
-        (push.overflow == Overflow::Latest && has_key).then(|| Key {
+        let push = self.0.push.as_ref().filter(|_| self.0.has_key)?;
+        Some(Key {
             tag: push.tag.as_ref().map(|(tag, _)| tag.clone()),
             key: push.key.clone(),
         })
+    }
+
+    fn has_key(&self) -> bool {
+        self.0.has_key
     }
 
     /// It was taken out of a queue, and nobody will read it.
@@ -258,32 +271,40 @@ pub(crate) struct Bounds {
 
 /// Where the latest message of each key stands. In a box: few connections ever need it.
 #[derive(Debug, Default)]
-struct Keys(HashMap<Key, u64>);
+struct Keys(HashMap<Key, u32>);
 
-/// The queue of one connection.
+/// The queue of one connection. What a send to thousands looks at comes first, so that it is in few lines of the cache; what
+/// only a longer queue needs comes last.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Outbox {
-    /// An entry is `None` where a newer one has taken its place.
-    entries: VecDeque<Option<Frame>>,
-    /// The number of the first entry, counted from the beginning of the connection.
-    first: u64,
-    len: usize,
+    /// What is written next: most queues hold one frame at most. There are no entries without it.
+    next: Option<Frame>,
     bytes: usize,
-    keys: Option<Box<Keys>>,
-    gap: Option<Box<Gap>>,
     closing: Option<Box<CloseReason>>,
+    gap: Option<Box<Gap>>,
+    keys: Option<Box<Keys>>,
     waker: Option<Waker>,
-    /// When something was last taken out to be written.
-    written: Option<Instant>,
+    /// Frames that wait. Each takes more than a byte, so this is wide enough.
+    len: u32,
+    /// Where the session runs: see [`Homes`](crate::writer::Homes).
+    pub(crate) home: u16,
     /// The session waits for its socket to take more: another frame is no reason to wake it.
     is_blocked: bool,
     /// A run of writes will come by: see [`writer`](crate::writer).
     is_due: bool,
+    /// When something was last taken out to be written.
+    written: Option<Instant>,
     /// The session records its frames.
     pub(crate) is_traced: bool,
-    /// Where the session runs: see [`Homes`](crate::writer::Homes).
-    pub(crate) home: u16,
+    /// The number of the next one, counted from the beginning of the connection, and around.
+    first: u32,
+    /// What waits behind the next one. An entry is `None` where a newer one has taken its place.
+    entries: VecDeque<Option<Frame>>,
 }
+
+/// Room for frames that is made at once where a second one waits: more come together then.
+const ENTRIES: usize = 15;
 
 /// What has been lost since the client was last told.
 #[derive(Debug, Default)]
@@ -313,6 +334,10 @@ impl Outbox {
         if self.closing.is_some() {
             return (Offered::Closing, false);
         }
+        if !frame.has_key() && self.gap.is_none() && self.has_room(frame, bounds) {
+            self.append(frame.clone());
+            return (Offered::Queued, false);
+        }
         let key = frame.key();
         let replaced = key.as_ref().and_then(|key| self.remove(key));
         // What takes the place of an older one needs no more room than the queue has, and is no reason to tell of a gap.
@@ -329,7 +354,7 @@ impl Outbox {
             self.tell_gap(budget);
         }
         if let Some(key) = key {
-            let number = self.first.wrapping_add(self.entries.len() as u64);
+            let number = self.first.wrapping_add(self.slots());
             self.keys.get_or_insert_default().0.insert(key, number);
         }
         self.append(frame.clone());
@@ -341,7 +366,7 @@ impl Outbox {
         if self.closing.is_some() {
             return Offered::Closing;
         }
-        if self.len >= bounds.messages
+        if self.len() >= bounds.messages
             || self.bytes + frame.weight() > bounds.bytes.max(frame.weight())
         {
             self.close(close::SLOW);
@@ -359,8 +384,15 @@ impl Outbox {
         self.bytes += frame.weight();
         self.len += 1;
         self.first = self.first.wrapping_sub(1);
-        self.entries.push_front(Some(frame));
+        if let Some(second) = self.next.replace(frame) {
+            self.entries.push_front(Some(second));
+        }
         true
+    }
+
+    /// Places in the queue, with those whose frames have gone.
+    fn slots(&self) -> u32 {
+        u32::from(self.next.is_some()) + self.entries.len() as u32
     }
 
     /// While a gap is open, nothing is taken before half of the queue is free: one notice for many, not one each.
@@ -375,24 +407,34 @@ impl Outbox {
 
     /// One message always fits into an empty queue: whoever may publish it may have it delivered.
     fn fits(&self, frame: &Frame, bytes: usize, messages: usize) -> bool {
-        self.len == 0 || (self.len < messages && self.bytes + frame.weight() <= bytes)
+        self.len == 0 || (self.len() < messages && self.bytes + frame.weight() <= bytes)
     }
 
     fn append(&mut self, frame: Frame) {
         self.bytes += frame.weight();
         self.len += 1;
+        if self.next.is_none() {
+            self.next = Some(frame);
+            return;
+        }
+        if self.entries.capacity() == 0 {
+            self.entries.reserve_exact(ENTRIES);
+        }
         self.entries.push_back(Some(frame));
     }
 
     fn remove(&mut self, key: &Key) -> Option<Frame> {
         let number = self.keys.as_mut()?.0.remove(key)?;
         let index = usize::try_from(number.wrapping_sub(self.first)).ok()?;
-        let entry = self.entries.get_mut(index)?.take()?;
+        let entry = match index.checked_sub(1) {
+            None => self.next_up()?,
+            Some(behind) => self.entries.get_mut(behind)?.take()?,
+        };
         self.bytes -= entry.weight();
         self.len -= 1;
         self.trim();
         // Holes are worth their memory only while they are few.
-        if self.entries.len() > 64 && self.entries.len() > self.len * 2 {
+        if self.entries.len() > 64 && self.entries.len() > self.len() * 2 {
             self.compact();
         }
         Some(entry)
@@ -400,12 +442,12 @@ impl Outbox {
 
     fn compact(&mut self) {
         let entries = mem::take(&mut self.entries);
-        let base = self.first;
+        let base = self.first.wrapping_add(1);
         let mut moved = HashMap::new();
         for (index, entry) in entries.into_iter().enumerate() {
             if entry.is_some() {
-                let new = base.wrapping_add(self.entries.len() as u64);
-                moved.insert(base.wrapping_add(index as u64), new);
+                let new = base.wrapping_add(self.entries.len() as u32);
+                moved.insert(base.wrapping_add(index as u32), new);
                 self.entries.push_back(entry);
             }
         }
@@ -466,17 +508,29 @@ impl Outbox {
         if self.len == 0 {
             self.tell_gap(budget);
         }
-        self.trim();
-        let frame = self.entries.pop_front().flatten()?;
+        let frame = self.next_up()?;
         if let Some(keys) = &mut self.keys
             && let Some(key) = frame.key()
         {
             keys.0.remove(&key);
         }
-        self.first = self.first.wrapping_add(1);
         self.bytes -= frame.weight();
         self.len -= 1;
         self.trim();
+        Some(frame)
+    }
+
+    /// Takes the first frame out of its place; the one behind it moves up.
+    fn next_up(&mut self) -> Option<Frame> {
+        let frame = self.next.take()?;
+        self.first = self.first.wrapping_add(1);
+        while let Some(entry) = self.entries.pop_front() {
+            if entry.is_some() {
+                self.next = entry;
+                break;
+            }
+            self.first = self.first.wrapping_add(1);
+        }
         Some(frame)
     }
 
@@ -489,6 +543,19 @@ impl Outbox {
         now: Instant,
     ) -> bool {
         self.is_due = false;
+        if self.gap.is_none() && self.keys.is_none() && self.bytes <= room {
+            let Some(next) = self.next.take() else {
+                return false;
+            };
+            frames.push(next);
+            if !self.entries.is_empty() {
+                frames.extend(mem::take(&mut self.entries).into_iter().flatten());
+            }
+            self.first = self.first.wrapping_add(self.len);
+            (self.len, self.bytes) = (0, 0);
+            self.written = Some(now);
+            return false;
+        }
         let mut taken = 0;
         while taken < room
             && let Some(frame) = self.pop(budget)
@@ -517,15 +584,13 @@ impl Outbox {
         self.written = Some(now);
     }
 
-    /// Drops the holes in front, and all memory where nothing waits.
+    /// Gives all memory back where nothing waits.
     fn trim(&mut self) {
-        while let Some(None) = self.entries.front() {
-            self.entries.pop_front();
-            self.first = self.first.wrapping_add(1);
-        }
         if self.entries.is_empty() {
             self.entries = VecDeque::new();
-            self.keys = None;
+            if self.next.is_none() {
+                self.keys = None;
+            }
         }
     }
 
@@ -544,7 +609,8 @@ impl Outbox {
 
     /// Throws away what waits, and counts it.
     pub(crate) fn discard(&mut self) {
-        for frame in mem::take(&mut self.entries).into_iter().flatten() {
+        let behind = mem::take(&mut self.entries).into_iter().flatten();
+        for frame in self.next.take().into_iter().chain(behind) {
             frame.discard();
         }
         self.keys = None;
@@ -562,7 +628,7 @@ impl Outbox {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// The session is at work: what waits, it writes.

@@ -30,23 +30,25 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One connection, as the hub knows it.
+/// One connection, as the hub knows it. What a send to thousands looks at comes first, so that it is in few lines of the
+/// cache.
+#[repr(C)]
 pub(crate) struct Connection {
+    /// The socket, from when its session begins until the connection leaves the indexes. Locked before the outbox.
+    sender: Mutex<Option<Sender>>,
+    outbox: Mutex<Outbox>,
     pub(crate) id: ConnectionId,
+    /// Unix milliseconds of the latest message of the client.
+    pub(crate) last_active: AtomicU64,
     pub(crate) wire: Wire,
     pub(crate) address: Option<IpAddr>,
     pub(crate) user_agent: Option<Arc<str>>,
     pub(crate) connected_at: SystemTime,
-    /// Unix milliseconds of the latest message of the client.
-    pub(crate) last_active: AtomicU64,
     /// What the application keeps with the connection.
     pub(crate) attachment: Option<Attachment>,
     /// What the application says with the welcome.
     pub(crate) greeting: OnceLock<Box<Json>>,
     identity: Mutex<Arc<Identity>>,
-    outbox: Mutex<Outbox>,
-    /// The socket, from when its session begins until the connection leaves the indexes. Locked before the outbox.
-    sender: Mutex<Option<Sender>>,
     /// `None` once the connection has left every index.
     tags: Mutex<Option<Vec<Arc<Group>>>>,
 }

@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     outbox::{Bounds, Budget, Flow, Frame, Offered},
     registry::{Connection, lock},
+    wire::Wire,
 };
 
 /// Connections that are written to in a row. A run takes about as long as a task may keep others waiting.
@@ -178,15 +179,33 @@ pub(crate) enum Wrote {
 #[derive(Debug)]
 pub(crate) struct Pen {
     frames: Vec<Frame>,
+    last: Last,
     gather: Gather,
     messages: u64,
     bytes: u64,
+}
+
+/// What was last written. In a fan-out the next connection is to have the same.
+#[derive(Debug, Default)]
+struct Last {
+    frames: Vec<Frame>,
+    wire: Option<Wire>,
+    bytes: u64,
+}
+
+impl Last {
+    fn is(&self, frames: &[Frame], wire: Wire) -> bool {
+        self.wire == Some(wire)
+            && self.frames.len() == frames.len()
+            && self.frames.iter().zip(frames).all(|(a, b)| a.is_same(b))
+    }
 }
 
 impl Pen {
     pub(crate) fn new() -> Self {
         Self {
             frames: Vec::new(),
+            last: Last::default(),
             gather: Gather::new(),
             messages: 0,
             bytes: 0,
@@ -200,8 +219,9 @@ impl Pen {
         &mut self,
         connection: &Connection,
         budget: &Arc<Budget>,
-        mut session: Option<&mut dyn FnMut(&Message)>,
+        session: Option<&mut dyn FnMut(&Message)>,
     ) -> Wrote {
+        let mut has_written = false;
         let sender = connection.sender();
         let Some(socket) = &*sender else {
             // There is no session yet, which begins with writing, or none any more.
@@ -216,19 +236,29 @@ impl Pen {
             }
             let more = outbox.take(permit.bytes(), &mut self.frames, budget, now);
             drop(outbox);
-            if !self.frames.is_empty() {
-                let frames = self.frames.iter().map(|frame| frame.prepared(wire));
-                permit.send_all(frames, &mut self.gather);
+            if self.frames.is_empty() {
+                return more;
             }
+            if self.last.is(&self.frames, wire) {
+                permit.send_again(&self.gather);
+            } else {
+                let frames = self.frames.iter().map(|frame| frame.prepared(wire));
+                permit.send_all(frames.clone(), &mut self.gather);
+                let bytes = frames.map(|frame| frame.message().len() as u64).sum();
+                mem::swap(&mut self.last.frames, &mut self.frames);
+                self.last.wire = Some(wire);
+                self.last.bytes = bytes;
+            }
+            self.messages += self.last.frames.len() as u64;
+            self.bytes += self.last.bytes;
+            self.frames.clear();
+            has_written = true;
             more
         });
         drop(sender);
-        for frame in self.frames.drain(..) {
-            let message = frame.prepared(wire).message();
-            self.messages += 1;
-            self.bytes += message.len() as u64;
-            if let Some(each) = &mut session {
-                each(message);
+        if has_written && let Some(each) = session {
+            for frame in &self.last.frames {
+                each(frame.prepared(wire).message());
             }
         }
         match more {

@@ -18,8 +18,8 @@ const MAX_GATHERED: usize = 16 * 1024;
 /// anew for each round of sends.
 #[derive(Debug)]
 pub struct Gather {
-    /// What `bytes` holds.
     frames: Vec<Prepared>,
+    /// Several frames behind each other; empty where that is not worth it.
     bytes: Vec<u8>,
     now: Instant,
 }
@@ -47,34 +47,33 @@ impl Gather {
         self.now
     }
 
-    /// The frames behind each other; `None` where that is not worth it.
-    fn bytes<'a, 'p: 'a>(
-        &'a mut self,
-        frames: impl Iterator<Item = &'p Prepared> + Clone,
-    ) -> Option<&'a [u8]> {
-        let mut each = frames.clone();
-        let first = each.next()?;
-        if each.next().is_none() {
-            return Some(first.frame());
-        }
+    /// Holds these frames, unless it does already.
+    fn hold<'p>(&mut self, frames: impl Iterator<Item = &'p Prepared> + Clone) {
         let mut known = self.frames.iter();
         let same = frames
             .clone()
             .all(|frame| known.next().is_some_and(|known| known.is_same(frame)));
-        if !(same && known.next().is_none()) {
-            self.frames.clear();
-            self.bytes.clear();
-            let length: usize = frames.clone().map(|frame| frame.frame().len()).sum();
-            if length > MAX_GATHERED {
-                return None;
-            }
+        if same && known.next().is_none() {
+            return;
+        }
+        self.frames.clear();
+        self.bytes.clear();
+        self.frames.extend(frames.cloned());
+        let length: usize = self.frames.iter().map(|frame| frame.frame().len()).sum();
+        if self.frames.len() > 1 && length <= MAX_GATHERED {
             self.bytes.reserve(length);
-            for frame in frames {
-                self.frames.push(frame.clone());
+            for frame in &self.frames {
                 self.bytes.extend_from_slice(frame.frame());
             }
         }
-        Some(&self.bytes)
+    }
+
+    /// What it holds as one piece; `None` where that is not worth it.
+    fn bytes(&self) -> Option<&[u8]> {
+        match &self.frames[..] {
+            [one] => Some(one.frame()),
+            _ => (!self.bytes.is_empty()).then_some(&self.bytes[..]),
+        }
     }
 }
 
@@ -85,12 +84,18 @@ impl Driver {
         frames: impl Iterator<Item = &'p Prepared> + Clone,
         gather: &mut Gather,
     ) {
+        gather.hold(frames);
+        self.send_held(gather);
+    }
+
+    /// Sends what was sent last, as [`send_shared`](Self::send_shared) does.
+    pub(crate) fn send_held(&mut self, gather: &Gather) {
         let now = gather.now.into_std();
         let straight = !self.corked
             && !self.write_failed
             && !self.transport.holds_back()
             && self.connection.takes_frames();
-        if straight && let Some(bytes) = gather.bytes(frames.clone()) {
+        if straight && let Some(bytes) = gather.bytes() {
             let mut cx = Context::from_waker(&self.waker);
             let written = self.transport.poll_write(&mut cx, &[IoSlice::new(bytes)]);
             // What fails here fails again where it is queued, and is told there.
@@ -106,7 +111,7 @@ impl Driver {
                 return;
             }
         }
-        for frame in frames {
+        for frame in &gather.frames {
             // Whether it may be queued was asked before.
             let _ = self.queue(|connection| connection.send_prepared(frame));
         }
