@@ -70,12 +70,7 @@ impl Json {
     ///
     /// The value has no JSON, such as a map whose keys are no strings, or it is too deep.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, BadJson> {
-        let raw = serde_json::value::to_raw_value(value).map_err(BadJson::new)?;
-        if scan(raw.get())? {
-            Ok(Self(raw.into()))
-        } else {
-            Self::scanned(&raw, false)
-        }
+        Self::from_box(serde_json::value::to_raw_value(value).map_err(BadJson::new)?)
     }
 
     /// The text.
@@ -91,6 +86,14 @@ impl Json {
     /// It has another shape.
     pub fn to<'a, T: Deserialize<'a>>(&'a self) -> Result<T, BadJson> {
         serde_json::from_str(self.as_str()).map_err(BadJson::new)
+    }
+
+    fn from_box(raw: Box<RawValue>) -> Result<Self, BadJson> {
+        if scan(raw.get())? {
+            Ok(Self(raw.into()))
+        } else {
+            Self::scanned(&raw, false)
+        }
     }
 
     fn scanned(raw: &RawValue, plain: bool) -> Result<Self, BadJson> {
@@ -140,7 +143,7 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <Box<RawValue>>::deserialize(deserializer)?;
-        Self::from_raw(&raw).map_err(de::Error::custom)
+        Self::from_box(raw).map_err(de::Error::custom)
     }
 }
 
@@ -201,16 +204,14 @@ fn scan(text: &str) -> Result<bool, BadJson> {
                 at += length;
             }
             b'"' => {
-                while let Some(&byte) = bytes.get(at) {
-                    match byte {
-                        b'"' => break,
-                        b'\\' => {
-                            let (length, lone) = escape(bytes, at);
-                            plain &= !lone;
-                            at += length;
-                        }
-                        _ => at += 1,
+                loop {
+                    at = end_of_letters(bytes, at);
+                    if bytes.get(at) != Some(&b'\\') {
+                        break;
                     }
+                    let (length, lone) = escape(bytes, at);
+                    plain &= !lone;
+                    at += length;
                 }
                 at += 1;
             }
@@ -218,6 +219,13 @@ fn scan(text: &str) -> Result<bool, BadJson> {
         }
     }
     Ok(plain)
+}
+
+/// Where a string has its end or an escape; the end of the text where it has neither.
+fn end_of_letters(bytes: &[u8], from: usize) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    let letters = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+    from + letters.unwrap_or(rest.len())
 }
 
 /// A double holds what is short and has no exponent.

@@ -17,6 +17,9 @@ enum Step {
         size: usize,
     },
     Pop,
+    Take {
+        room: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -34,7 +37,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => offer.prop_map(|(tag, key, overflow, size)| Step::Offer { tag, key, overflow, size }),
         1 => (0..100_usize).prop_map(|size| Step::Reply { size }),
-        4 => Just(Step::Pop),
+        3 => Just(Step::Pop),
+        1 => (1..4_000_usize).prop_map(|room| Step::Take { room }),
     ];
     prop::collection::vec(step, 0..250)
 }
@@ -154,6 +158,13 @@ proptest! {
                     Some(frame) => ledger.popped(&frame),
                     None => prop_assert!(ledger.waiting.is_empty()),
                 },
+                Step::Take { room } => {
+                    let mut frames = Vec::new();
+                    let more = outbox.take(room, &mut frames, &budget, Instant::now());
+                    frames.iter().for_each(|frame| ledger.popped(frame));
+                    prop_assert_eq!(more, outbox.has_waiting());
+                    prop_assert!(more || ledger.waiting.is_empty());
+                }
             }
             if ledger.closed {
                 let notices = budget.notices() - ledger.told;

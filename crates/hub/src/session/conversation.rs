@@ -106,7 +106,7 @@ impl Session {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for _ in 0..TURN {
+        for round in 0..TURN {
             let (closing, waits) = {
                 let mut outbox = self.client.connection.outbox();
                 outbox.set_waker(cx.waker());
@@ -125,7 +125,10 @@ impl Session {
                 Poll::Ready(None) => progress = true,
                 Poll::Pending => {}
             }
-            if let Poll::Ready(due) = self.poll_timer(cx) {
+            // In the first round, for what is due, and in the last, for what it waits for.
+            if (round == 0 || !progress)
+                && let Poll::Ready(due) = self.poll_timer(cx)
+            {
                 if let Some(end) = due {
                     return Poll::Ready(end);
                 }
@@ -178,8 +181,9 @@ impl Session {
     /// Reads one message. `Ready(None)`: there was one.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         // Whoever does not read the replies is not heard before it does.
-        let bounds = self.client.hub().bounds();
-        if self.is_full && self.client.connection.outbox().bytes() > bounds.bytes / 2 {
+        if self.is_full
+            && self.client.connection.outbox().bytes() > self.client.hub().bounds().bytes / 2
+        {
             return Poll::Pending;
         }
         match ready!(futures_core::Stream::poll_next(
