@@ -7,9 +7,10 @@ mod timer;
 use std::{
     cell::Cell,
     collections::VecDeque,
+    future::Future,
     io::{self, IoSlice},
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker, ready},
     time::Duration,
@@ -22,7 +23,7 @@ use antiphon_proto::{
 };
 use bytes::Bytes;
 use tokio::{
-    io::ReadBuf,
+    io::{AsyncReadExt as _, ReadBuf},
     time::{Instant, Sleep},
 };
 
@@ -533,8 +534,14 @@ impl Driver {
         }
     }
 
-    /// Reads once into the shared buffer and parses as far as the first item.
+    /// Reads once and parses as far as the first item: the rest of a long message into its own memory, all else into the
+    /// shared buffer.
     fn poll_read(&mut self, want: Want) -> Poll<Option<Item>> {
+        if want == Want::Whole
+            && let Some(polled) = self.poll_read_rest()
+        {
+            return polled;
+        }
         with_scratch(|scratch| {
             let mut buf = ReadBuf::new(scratch);
             let mut cx = Context::from_waker(&self.waker);
@@ -572,6 +579,34 @@ impl Driver {
             }
             Poll::Ready(None)
         })
+    }
+
+    /// Reads the rest of a long message, where one is under way.
+    fn poll_read_rest(&mut self) -> Option<Poll<Option<Item>>> {
+        // TLS would fill the memory with zeros before each of its short reads.
+        let Transport::Tcp(stream) = &mut self.transport else {
+            return None;
+        };
+        let mut room = self.connection.room()?;
+        let mut cx = Context::from_waker(&self.waker);
+        // Nothing is kept in the future: it reads at once, or not at all.
+        let polled = pin!(stream.read_buf(&mut room)).poll(&mut cx);
+        drop(room);
+        let Poll::Ready(result) = polled else {
+            return Some(Poll::Pending);
+        };
+        self.now = Instant::now();
+        let now = self.now.into_std();
+        let event = match result {
+            Ok(1..) => self.connection.handle_room(now),
+            ended => {
+                self.failure = ended.err();
+                self.connection.handle_eof(now);
+                return Some(Poll::Ready(None));
+            }
+        };
+        let event = event.unwrap_or(None).map(Owned::from);
+        Some(Poll::Ready(self.digest(event)))
     }
 
     /// Bytes behind what was taken stay with the connection.

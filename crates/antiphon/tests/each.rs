@@ -294,3 +294,60 @@ async fn parts_of_a_long_message_are_answers_among_others() {
     client.close(1000, "").await.unwrap();
     answering.await.unwrap().unwrap();
 }
+
+/// Over TCP the rest of a long message is read into its own memory: the next ones stay behind it, and a receiver that is
+/// cancelled again and again loses nothing.
+#[tokio::test]
+async fn long_messages_come_over_tcp_as_they_were_sent() {
+    use antiphon::{Result, Upgrade};
+    let each = |upgrade: Upgrade| async move {
+        upgrade.on_socket(|mut socket| async move {
+            let echo = socket.for_each(|message, replies| replies.send(message));
+            echo.await
+        })
+    };
+    let loops = |upgrade: Upgrade| async move {
+        upgrade.on_socket(|mut socket| async move {
+            loop {
+                let received: Option<Result<_>> = tokio::select! {
+                    biased;
+                    received = socket.recv() => received.transpose(),
+                    () = tokio::task::yield_now() => continue,
+                };
+                match received.transpose()? {
+                    Some(message) => socket.send(message).await?,
+                    None => return Ok(()),
+                }
+            }
+        })
+    };
+    let server = antiphon::Server::new()
+        .route("/each", each)
+        .route("/loop", loops)
+        .bind("127.0.0.1:0")
+        .start()
+        .await
+        .unwrap();
+    for path in ["each", "loop"] {
+        let url = format!("ws://{}/{path}", server.local_addrs()[0]);
+        let mut client = antiphon::Client::new().connect(url).await.unwrap();
+        let mut messages = Vec::new();
+        for length in [16 * 1024, 3, 100_000, 170_000, 1 << 20, 0, (1 << 20) - 1] {
+            let text: String = "aé€🎵".chars().cycle().take(length / 4).collect();
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 7) as u8).collect();
+            messages.extend([Message::text(text), Message::binary(bytes)]);
+        }
+        let (sender, sent) = (client.sender(), messages.clone());
+        let sending = tokio::spawn(async move {
+            for message in sent {
+                sender.send(message).await.unwrap();
+            }
+        });
+        for message in messages {
+            let answer = client.recv().await.unwrap().unwrap();
+            assert!(answer == message, "{path}: {} bytes", message.len());
+        }
+        sending.await.unwrap();
+        client.close(1000, "").await.unwrap();
+    }
+}

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BufMut;
 use thiserror::Error;
 
 pub use crate::receiver::{Input, Payload};
@@ -417,6 +418,35 @@ impl Connection {
         self.heard(now);
         self.last_data = now;
         Some(MessageRef::new(whole.0, whole.1))
+    }
+
+    /// Memory for what is to come next, where that belongs to a long message: a shell may read into it instead of into a
+    /// buffer of its own, and has to call [`handle_room`](Self::handle_room) before anything else. Without such a message,
+    /// `None`. It is at most 1 MiB, and never more than 15 times what has come of the message.
+    pub fn room(&mut self) -> Option<impl BufMut + '_> {
+        self.is_open().then_some(())?;
+        self.receiver.room()
+    }
+
+    /// Takes the bytes that have been read into the [`room`](Self::room): at most one event is in them.
+    ///
+    /// # Errors
+    ///
+    /// As [`handle_input`](Self::handle_input).
+    pub fn handle_room(&mut self, now: Instant) -> Result<Option<Event<'static>>, Violation> {
+        self.heard(now);
+        let received = match self.receiver.receive_room() {
+            Ok(received) => received,
+            Err(violation) => return self.fail(now, violation, &mut Input::new(&mut [])),
+        };
+        self.note_message(now, received.as_ref());
+        Ok(received.and_then(|received| match received {
+            Received::Message(kind, payload) => {
+                self.last_data = now;
+                Some(Event::Message(kind, payload))
+            }
+            _ => None,
+        }))
     }
 
     /// After every event, for the next bytes may never come: since when a message is under way.

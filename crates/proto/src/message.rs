@@ -2,9 +2,30 @@
 
 use std::{borrow::Borrow, fmt, ops::Deref};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::utf8;
+
+/// Bytes in front of the payload of a long message, within its memory. A payload that began at the beginning of a page
+/// would be sent from there to a place in a page that is a header further on, and some processors copy half as fast
+/// where the destination stands a few bytes behind the source in this sense.
+pub(crate) const LEAD: usize = 64;
+
+/// From this size a message has bytes in front of it.
+pub(crate) const LEAD_FROM: usize = 16 * 1024;
+
+/// A payload in memory of its own.
+pub(crate) fn copied(payload: &[u8]) -> Bytes {
+    if payload.len() < LEAD_FROM {
+        return Bytes::copy_from_slice(payload);
+    }
+    let mut bytes = Vec::with_capacity(LEAD + payload.len());
+    bytes.extend_from_slice(&[0; LEAD]);
+    bytes.extend_from_slice(payload);
+    let mut bytes = Bytes::from(bytes);
+    bytes.advance(LEAD);
+    bytes
+}
 
 /// UTF-8 text in shared, reference-counted memory: cloning is free.
 ///
@@ -275,7 +296,7 @@ impl<'a> MessageRef<'a> {
     /// A message of its own, to keep.
     #[must_use]
     pub fn to_message(&self) -> Message {
-        let payload = Bytes::copy_from_slice(self.payload);
+        let payload = copied(self.payload);
         match self.kind {
             MessageKind::Text => Message::Text(Utf8Bytes::from_validated(payload)),
             MessageKind::Binary => Message::Binary(payload),

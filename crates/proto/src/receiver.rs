@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut, Bytes};
 
 use crate::{
     close::CloseFrame,
@@ -11,7 +11,7 @@ use crate::{
     error::Violation,
     frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode},
     mask::{self, MaskingKey},
-    message::{Message, MessageKind, Utf8Bytes},
+    message::{LEAD, LEAD_FROM, Message, MessageKind, Utf8Bytes, copied},
     utf8,
 };
 
@@ -19,8 +19,21 @@ use crate::{
 /// part stays below about 1 MiB whatever the peer sends.
 const INFLATE_PIECE: u64 = 1024;
 
-/// How many times what has come of a message may be reserved for the rest of it.
+/// How many times what has come of a message may be reserved for the rest of it. Where the rest is longer, as much as has
+/// come: what is reserved then has to be copied once more.
 const ROOM_AHEAD: usize = 15;
+
+/// What has to have come of a message before it is given bytes in front of it.
+const LEAD_COME: usize = 1024;
+
+/// From this size the rest of a message is read into its own memory. What is shorter is read with what follows it.
+const ROOM_FROM: usize = 32 * 1024;
+
+/// Most bytes that are read at once into the memory of a message, so that others have their turn.
+const MAX_ROOM: usize = 1024 * 1024;
+
+/// Bytes that are unmasked and checked while they are near the processor.
+const PIECE: usize = 16 * 1024;
 
 /// Bytes that were read, consumed from the front. What is left after an event belongs to the next call.
 #[derive(Debug)]
@@ -67,7 +80,7 @@ pub enum Payload<'a> {
     /// The bytes stand in the input.
     Borrowed(&'a [u8]),
     /// The bytes were collected from several frames or reads, or inflated.
-    Owned(Vec<u8>),
+    Owned(Bytes),
 }
 
 impl Payload<'_> {
@@ -84,14 +97,8 @@ impl Payload<'_> {
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         match self {
-            Self::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
-            Self::Owned(mut bytes) => {
-                // A vector grows by doubling; a message that the application keeps must not pin the slack.
-                if bytes.capacity() - bytes.len() > bytes.len() / 8 {
-                    bytes.shrink_to_fit();
-                }
-                Bytes::from(bytes)
-            }
+            Self::Borrowed(bytes) => copied(bytes),
+            Self::Owned(bytes) => bytes,
         }
     }
 }
@@ -129,6 +136,17 @@ struct Frame {
     unmasked: u8,
 }
 
+impl Frame {
+    /// Unmasks the next bytes of the payload, where they stand.
+    fn unmask(&mut self, payload: &mut [u8]) {
+        if let Some(key) = self.mask {
+            mask::apply(key, usize::from(self.unmasked), payload);
+        }
+        self.remaining = self.remaining.saturating_sub(payload.len() as u64);
+        self.unmasked = ((usize::from(self.unmasked) + payload.len()) & 3) as u8;
+    }
+}
+
 /// A message whose last frame has not ended.
 #[derive(Debug)]
 struct Partial {
@@ -148,11 +166,12 @@ pub(crate) struct Receiver {
     peer: Role,
     /// Hand out parts of messages as they arrive, instead of whole messages.
     parts: bool,
+    lead: u8,
     inflater: Option<Box<Inflater>>,
     scraps: Option<Box<Scraps>>,
     frame: Option<Frame>,
     partial: Option<Partial>,
-    /// Joined payload of `partial`.
+    /// Joined payload of `partial`, behind `lead` other bytes.
     joined: Vec<u8>,
 }
 
@@ -192,6 +211,7 @@ impl Receiver {
             frame: None,
             partial: None,
             joined: Vec::new(),
+            lead: 0,
         }
     }
 
@@ -293,6 +313,63 @@ impl Receiver {
         self.partial = None;
         self.joined = Vec::new();
         self.scraps = None;
+        self.lead = 0;
+    }
+
+    /// Memory for the rest of a frame of a long message, where that is bytes as they come: nothing is compressed, and no
+    /// part is wanted. What is put there is for [`receive_room`](Self::receive_room) to judge.
+    pub(crate) fn room(&mut self) -> Option<impl BufMut + '_> {
+        let frame = self.frame.filter(|frame| !frame.opcode.is_control())?;
+        let partial = self.partial.as_ref()?;
+        if frame.remaining < ROOM_FROM as u64 || self.parts || partial.parts || partial.compressed {
+            return None;
+        }
+        let remaining = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
+        let come = self.joined.len();
+        if self.joined.capacity() - come < remaining.min(ROOM_FROM) {
+            let least = if frame.fin { 0 } else { come };
+            self.joined.reserve_exact(ahead(come, remaining).max(least));
+        }
+        let room = remaining.min(self.joined.capacity() - come);
+        // Less would be a small read, where a buffer would take more.
+        (room >= ROOM_FROM).then(|| (&mut self.joined).limit(room.min(MAX_ROOM)))
+    }
+
+    /// Takes what has been put into the [`room`](Self::room).
+    pub(crate) fn receive_room(&mut self) -> Result<Option<Received<'static>>, Violation> {
+        let (Some(mut frame), Some(partial)) = (self.frame, &mut self.partial) else {
+            return Ok(None);
+        };
+        let digested = usize::from(self.lead) + usize::try_from(partial.wire).unwrap_or(usize::MAX);
+        let Some(arrived) = self.joined.get_mut(digested..) else {
+            return Ok(None);
+        };
+        for piece in arrived.chunks_mut(PIECE) {
+            frame.unmask(piece);
+            if partial.kind == MessageKind::Text && !partial.utf8.push(piece) {
+                return Err(Violation::TextUtf8);
+            }
+        }
+        partial.wire += arrived.len() as u64;
+        let (kind, parts) = (partial.kind, partial.parts);
+        self.frame = (frame.remaining > 0).then_some(frame);
+        if self.frame.is_some() || !frame.fin {
+            return Ok(None);
+        }
+        self.finish_message()?;
+        Ok(Some(complete(kind, self.take_joined(), parts)))
+    }
+
+    /// The joined payload, in memory that holds about as much and no more.
+    fn take_joined(&mut self) -> Payload<'static> {
+        let mut bytes = mem::take(&mut self.joined);
+        // A vector grows by doubling; a message that the application keeps must not pin the slack.
+        if bytes.capacity() - bytes.len() > bytes.len() / 8 {
+            bytes.shrink_to_fit();
+        }
+        let mut bytes = Bytes::from(bytes);
+        bytes.advance(mem::take(&mut self.lead).into());
+        Payload::Owned(bytes)
     }
 
     fn parse_header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, Violation> {
@@ -406,7 +483,7 @@ impl Receiver {
                 return Ok(None);
             }
             let scraps = self.scraps.take();
-            Payload::Owned(scraps.map_or_else(Vec::new, |scraps| scraps.control))
+            Payload::Owned(scraps.map_or_else(Vec::new, |scraps| scraps.control).into())
         };
         Ok(Some(match frame.opcode {
             Opcode::Ping => Received::Ping(payload),
@@ -490,18 +567,27 @@ impl Receiver {
                 }));
             }
             let expected = self.frame.map_or(0, |frame| frame.remaining);
+            let long = payload.len() as u64 + expected >= LEAD_FROM as u64;
+            if self.joined.is_empty() && long && payload.len() >= LEAD_COME {
+                let expected = ahead(
+                    payload.len(),
+                    usize::try_from(expected).unwrap_or(usize::MAX),
+                );
+                self.joined.reserve_exact(LEAD + payload.len() + expected);
+                self.joined.resize(LEAD, 0);
+                self.lead = LEAD as u8;
+            }
             make_room(&mut self.joined, payload.len(), expected, frame.fin);
             self.joined.extend_from_slice(payload);
         }
         if last {
             self.finish_message()?;
-            let payload = Payload::Owned(mem::take(&mut self.joined));
-            return Ok(Some(complete(kind, payload, parts)));
+            return Ok(Some(complete(kind, self.take_joined(), parts)));
         }
         if parts && !self.joined.is_empty() {
             return Ok(Some(Received::Part {
                 kind,
-                payload: Payload::Owned(mem::take(&mut self.joined)),
+                payload: self.take_joined(),
                 last,
             }));
         }
@@ -522,24 +608,29 @@ impl Receiver {
     /// Takes what has arrived of the frame's payload, unmasked, and leaves the frame where that is its end.
     fn take_payload<'a>(&mut self, mut frame: Frame, most: u64, input: &mut Input<'a>) -> &'a [u8] {
         let payload = input.take_up_to(frame.remaining.min(most));
-        if let Some(key) = frame.mask {
-            mask::apply(key, usize::from(frame.unmasked), payload);
-        }
-        frame.remaining -= payload.len() as u64;
-        frame.unmasked = ((usize::from(frame.unmasked) + payload.len()) & 3) as u8;
+        frame.unmask(payload);
         self.frame = (frame.remaining > 0).then_some(frame);
         payload
     }
 }
 
-/// Makes room for `arrived` bytes, and for those that are expected behind them where that is no more than `ROOM_AHEAD`
-/// times what has come: a long message is not copied again and again while it grows, and an announced length that nothing
-/// follows costs nothing.
+/// What is reserved for the bytes that are expected behind those that have come: all of them where that is no more than
+/// `ROOM_AHEAD` times as much.
+fn ahead(come: usize, expected: usize) -> usize {
+    if expected <= come.saturating_mul(ROOM_AHEAD) {
+        expected
+    } else {
+        come
+    }
+}
+
+/// Makes room for `arrived` bytes, and for those that are expected behind them: a long message is not copied again and
+/// again while it grows, and an announced length that nothing follows costs nothing.
 fn make_room(joined: &mut Vec<u8>, arrived: usize, expected: u64, fin: bool) {
     let come = joined.len() + arrived;
     if joined.capacity() < come {
         let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-        let ahead = expected.min(come.saturating_mul(ROOM_AHEAD));
+        let ahead = ahead(come, expected);
         // The last frame tells where the message ends. Fragments before it announce little each: at least doubled, as
         // a vector does by itself.
         let least = if fin { 0 } else { joined.len() };
@@ -570,13 +661,15 @@ mod tests {
             (0, 1000, 0, true, 1000),
             (0, 1000, 500, true, 1500),
             (0, 1000, 15_000, true, 16_000),
-            (0, 1000, 1 << 62, true, 16_000),
-            (0, 1, u64::MAX, false, 16),
+            (0, 1000, 15_001, true, 2000),
+            (0, 1000, 1 << 62, true, 2000),
+            (0, 1, u64::MAX, false, 2),
             (1000, 10, 0, true, 1010),
             (1000, 10, 0, false, 2000),
             (1000, 10, 5, false, 2000),
             (1000, 3000, 0, false, 4000),
-            (1000, 1000, u64::MAX, true, 32_000),
+            (1000, 1000, 30_000, true, 32_000),
+            (1000, 1000, u64::MAX, true, 4000),
         ] {
             let mut joined = vec![0; before];
             make_room(&mut joined, arrived, expected, fin);

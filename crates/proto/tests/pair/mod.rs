@@ -127,7 +127,7 @@ pub fn feed(connection: &mut Connection, now: Instant, bytes: &[u8], piece: usiz
     seen
 }
 
-fn note(event: Event<'_>) -> Seen {
+pub fn note(event: Event<'_>) -> Seen {
     match event {
         Event::Part {
             kind,
