@@ -14,6 +14,7 @@ use crate::{
     json::Json,
     link::Link,
     registry::{Connection, Group, unix_millis},
+    share,
     target::Target,
 };
 
@@ -272,7 +273,7 @@ impl Audience {
                 members.take(most).cloned().collect()
             })
         };
-        match &self.target {
+        let found = match &self.target {
             Target::All => registry.some(most, is_meant),
             Target::Connection(id) => {
                 let connection = registry.get(*id);
@@ -280,6 +281,8 @@ impl Audience {
             }
             Target::User(name) => of_group(registry.users.get(name)),
             Target::Tag(name) => of_group(registry.tags.get(name)),
-        }
+        };
+        share::count(found.len());
+        found
     }
 }

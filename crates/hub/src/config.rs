@@ -120,8 +120,8 @@ pub struct HubConfig {
     pub max_name_length: usize,
     /// Messages that a client may send in a second, in the long run; 0 for any number. Default 100.
     pub message_rate: u32,
-    /// Messages that it may send at once. Beyond it each is answered with 111; as many refusals in a row close the
-    /// connection with 3013. Default 200.
+    /// Messages that it may send at once. Beyond it each is answered with 111; as many refusals more than
+    /// messages that are let through meanwhile close the connection with 3013. Default 200.
     pub message_burst: u32,
     /// Most events of one client that wait for its earlier ones to be handled, and never more bytes of them than
     /// [`max_outbox_bytes`](Self::max_outbox_bytes); beyond it they are answered with 111. Default 256.

@@ -28,6 +28,7 @@ use crate::{
     refusal::Refusal,
     registry::{Connection, Manner, Registry, lock},
     revocation::Revocation,
+    share,
     target::Target,
     trace::Recorder,
     wire::Wire,
@@ -99,6 +100,7 @@ pub(crate) struct Counters {
     pub(crate) refused_users: AtomicU64,
     pub(crate) refused_tags: AtomicU64,
     pub(crate) delayed_handlers: AtomicU64,
+    pub(crate) delayed_fanouts: AtomicU64,
     pub(crate) full_inboxes: AtomicU64,
     pub(crate) too_deep: AtomicU64,
     pub(crate) long_names: AtomicU64,
@@ -482,6 +484,7 @@ impl Hub {
             }
         }
         self.account(&delivery);
+        share::count(delivery.receivers);
         due.write(&inner.homes, budget, &inner.flow);
         Ok(delivery)
     }

@@ -57,6 +57,7 @@ pub mod wire;
 mod desk;
 mod outbox;
 mod registry;
+mod share;
 mod traced;
 mod writer;
 

@@ -21,6 +21,7 @@ use crate::{
     json::Json,
     notice::Member,
     registry::unix_millis,
+    share,
     wire::Wire,
 };
 
@@ -205,6 +206,7 @@ impl Hub {
     #[must_use]
     pub fn users(&self, after: Option<&str>, limit: usize) -> Page<(Arc<str>, usize)> {
         let users = &self.0.registry.users;
+        share::count(users.count());
         Page {
             items: users
                 .names(after, limit.min(MAX_WINDOW), |_| true)
@@ -229,6 +231,7 @@ impl Hub {
         limit: usize,
     ) -> Page<(Arc<str>, usize)> {
         let tags = &self.0.registry.tags;
+        share::count(tags.count());
         Page {
             items: tags
                 .names(after, limit.min(MAX_WINDOW), |name| {
@@ -275,6 +278,7 @@ impl Hub {
             refused_users: read(&counters.refused_users),
             refused_tags: read(&counters.refused_tags),
             delayed_handlers: read(&counters.delayed_handlers),
+            delayed_fanouts: read(&counters.delayed_fanouts),
             full_inboxes: read(&counters.full_inboxes),
             too_deep: read(&counters.too_deep),
             long_names: read(&counters.long_names),
@@ -416,6 +420,8 @@ pub struct HubStats {
     pub refused_tags: u64,
     /// Events that had to wait because as many handlers ran as may run.
     pub delayed_handlers: u64,
+    /// How often the events of a connection had to wait because others, too, cause many deliveries.
+    pub delayed_fanouts: u64,
     /// Messages refused because too many of the same client wait. They are among the refused messages.
     pub full_inboxes: u64,
     /// Messages that could not be read because they nest too deep. They are among the bad messages.

@@ -3,51 +3,71 @@
 use std::{
     mem,
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
-    thread::{self, ThreadId},
 };
 
 use antiphon::{Gather, Message};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use crate::{
     outbox::{Bounds, Budget, Flow, Frame, Offered},
     registry::{Connection, lock},
+    share::Share,
     wire::Wire,
 };
 
 /// Connections that are written to in a row. A run takes about as long as a task may keep others waiting.
 const RUN: usize = 32;
 
-/// The runtimes in which sessions run, one for each thread that has begun one: a server may have a runtime for each core,
-/// and each writes to its own connections.
+/// The runtimes in which sessions run: a server may have one for each core, and each writes to its own connections. A
+/// thread may have several, one after the other or in turns, so that threads do not tell them apart.
 #[derive(Debug, Default)]
-pub(crate) struct Homes(Mutex<Vec<(ThreadId, Handle)>>);
+pub(crate) struct Homes(Mutex<Vec<Home>>);
 
-/// Most threads that are told apart. What runs in others is written by the first.
+#[derive(Debug)]
+struct Home {
+    id: Id,
+    runtime: Handle,
+    share: Arc<Share>,
+}
+
+/// Most runtimes that are told apart, those that have ended included.
 const MAX_HOMES: usize = 1024;
+
+/// The home of a session beyond them: it writes for itself.
+const NO_HOME: u16 = u16::MAX;
 
 impl Homes {
     /// The number of the current runtime.
     pub(crate) fn current(&self) -> u16 {
-        let thread = thread::current().id();
-        let mut homes = lock(&self.0);
-        let known = homes.iter().position(|(known, _)| *known == thread);
-        let number = match (known, Handle::try_current()) {
-            (Some(known), _) => known,
-            (None, Ok(runtime)) if homes.len() < MAX_HOMES => {
-                homes.push((thread, runtime));
-                homes.len() - 1
-            }
-            _ => 0,
+        let Ok(runtime) = Handle::try_current() else {
+            return NO_HOME;
         };
-        u16::try_from(number).unwrap_or(0)
+        let id = runtime.id();
+        let mut homes = lock(&self.0);
+        let known = homes.iter().position(|home| home.id == id);
+        let number = known.unwrap_or_else(|| {
+            if homes.len() < MAX_HOMES {
+                let share = Arc::default();
+                homes.push(Home { id, runtime, share });
+                homes.len() - 1
+            } else {
+                usize::from(NO_HOME)
+            }
+        });
+        u16::try_from(number).unwrap_or(NO_HOME)
+    }
+
+    /// What the sessions of a runtime share.
+    pub(crate) fn share(&self, home: u16) -> Option<Arc<Share>> {
+        let homes = lock(&self.0);
+        homes.get(usize::from(home)).map(|home| home.share.clone())
     }
 
     fn runtime(&self, home: u16) -> Option<Handle> {
         let homes = lock(&self.0);
         homes
             .get(usize::from(home))
-            .map(|(_, runtime)| runtime.clone())
+            .map(|home| home.runtime.clone())
     }
 }
 
@@ -73,7 +93,7 @@ impl Due {
         let mut outbox = connection.outbox();
         let outcome = outbox.offer(frame, bounds, budget);
         let waker = match outcome.0 {
-            Offered::Queued if outbox.is_traced => outbox.take_reader(),
+            Offered::Queued if outbox.is_traced || outbox.home == NO_HOME => outbox.take_reader(),
             Offered::Queued if outbox.make_due() => {
                 let home = outbox.home;
                 drop(outbox);

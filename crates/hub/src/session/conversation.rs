@@ -25,6 +25,7 @@ use crate::{
     outbox::{Frame, Offered},
     refusal::Refusal,
     registry::unix_millis,
+    share::{Accounting, Share},
     trace::Way,
     wire::{BadInput, Fault, HEARTBEAT, Incoming, Wire},
     writer::{Pen, Wrote},
@@ -45,6 +46,12 @@ const FAR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// Most rounds of reading, handling and writing in one turn of the task.
 const TURN: usize = 64;
 
+/// Rounds that a refused message takes: whoever floods has shorter turns.
+const REFUSAL: usize = 8;
+
+/// Bytes of messages that take one round.
+const ROUND_BYTES: usize = 2048;
+
 /// Most writes in one round.
 const WRITES: usize = 16;
 
@@ -60,7 +67,11 @@ pub(super) struct Session {
     /// The socket has no room for what waits.
     is_full: bool,
     bucket: Bucket,
-    /// Refusals in a row.
+    /// What its events cause for others.
+    accounting: Accounting,
+    /// Rounds that are left of this turn.
+    turn: usize,
+    /// Refusals, less what was let through since.
     refused: u32,
     /// Frames are recorded. As of the beginning of this turn.
     is_traced: bool,
@@ -97,6 +108,8 @@ impl Session {
             running: None,
             is_full: false,
             bucket: Bucket::new(config.message_rate, config.message_burst),
+            accounting: Accounting::default(),
+            turn: 0,
             refused: 0,
             is_traced: false,
             timer: None,
@@ -106,7 +119,10 @@ impl Session {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        for round in 0..TURN {
+        self.turn = TURN;
+        while self.turn > 0 {
+            let is_first = self.turn == TURN;
+            self.turn -= 1;
             let (closing, waits) = {
                 let mut outbox = self.client.connection.outbox();
                 outbox.set_waker(cx.waker());
@@ -126,7 +142,7 @@ impl Session {
                 Poll::Pending => {}
             }
             // In the first round, for what is due, and in the last, for what it waits for.
-            if (round == 0 || !progress)
+            if (is_first || !progress)
                 && let Poll::Ready(due) = self.poll_timer(cx)
             {
                 if let Some(end) = due {
@@ -204,6 +220,7 @@ impl Session {
         let flow = &hub.0.flow;
         flow.received.fetch_add(1, Relaxed);
         flow.received_bytes.fetch_add(message.len() as u64, Relaxed);
+        self.shorten(message.len() / ROUND_BYTES);
         self.client
             .connection
             .last_active
@@ -221,12 +238,18 @@ impl Session {
         }
     }
 
+    /// Makes this turn shorter.
+    fn shorten(&mut self, rounds: usize) {
+        self.turn = self.turn.saturating_sub(rounds);
+    }
+
     fn incoming(&mut self, incoming: Result<Incoming, BadInput>) {
         let counters = self.client.hub.clone();
         let counters = &counters.0.counters;
         if let Err(wait) = self.bucket.take() {
             counters.refused_messages.fetch_add(1, Relaxed);
             self.refused += 1;
+            self.shorten(REFUSAL);
             if self.refused > self.bucket.burst {
                 self.client.connection.close(close::TOO_MANY_REQUESTS);
                 return;
@@ -242,11 +265,12 @@ impl Session {
             );
             return;
         }
-        self.refused = 0;
+        self.refused = self.refused.saturating_sub(1);
         let incoming = match incoming {
             Ok(incoming) => incoming,
             Err(bad) => {
                 counters.bad_messages.fetch_add(1, Relaxed);
+                self.shorten(REFUSAL);
                 let bound = match bad.fault {
                     Fault::TooDeep => Some(&counters.too_deep),
                     Fault::NameTooLong => Some(&counters.long_names),
@@ -320,13 +344,24 @@ impl Session {
         let mut progress = false;
         loop {
             if let Some(running) = &mut self.running {
-                let Poll::Ready(answer) = running.future.as_mut().poll(cx) else {
+                let share = || share_of(&self.client);
+                let polled = self.accounting.poll(running.future.as_mut(), cx, share);
+                let Poll::Ready(answer) = polled else {
+                    self.accounting.rest();
                     return progress;
                 };
                 if let Some(running) = self.running.take() {
                     self.answer(&running.request, answer);
                 }
                 progress = true;
+            }
+            if self.inbox.is_empty() {
+                self.accounting.rest();
+            } else {
+                let waits = &self.client.hub.0.counters.delayed_fanouts;
+                if self.accounting.poll_turn(cx, waits).is_pending() {
+                    return progress;
+                }
             }
             let Some(job) = self.inbox.pop_front() else {
                 if progress && self.inbox.capacity() > 0 {
@@ -453,18 +488,28 @@ impl Session {
             socket,
             inbox,
             running,
+            mut accounting,
             ..
         } = self;
         let unfinished = (running.is_some() || !inbox.is_empty()).then_some(async move {
             if let Some(running) = running {
                 let _ = running.future.await;
             }
+            let waits = &client.hub.0.counters.delayed_fanouts;
             for job in inbox {
-                let _ = handle(&client, job).await;
+                let share = || share_of(&client);
+                let handled = accounting.handle(handle(&client, job), share, waits);
+                let _ = handled.await;
             }
         });
         (socket, unfinished)
     }
+}
+
+/// What it shares with the other connections of its runtime.
+fn share_of(client: &Client) -> Option<Arc<Share>> {
+    let home = client.connection.outbox().home;
+    client.hub.0.homes.share(home)
 }
 
 /// The future that handles an event.

@@ -311,6 +311,8 @@ pub(super) const LIMITS: &[Limit] = limits! {
         |s| Some(s.hub.refused_messages.saturating_sub(s.hub.full_inboxes));
     "inbox" ["limits.inbox"] "the message is answered with 111" |s| Some(s.hub.full_inboxes);
     "handlers" ["limits.handlers"] "the event waits for its turn" |s| Some(s.hub.delayed_handlers);
+    "fanout" [] "the events of a connection wait for their turn, because it and others cause many deliveries"
+        |s| Some(s.hub.delayed_fanouts);
     "message_size" ["websocket.max_message_size"] "Close 1009"
         |s| s.broken("max_message_size").zip(s.broken("max_frame_size")).map(|(whole, frame)| whole + frame);
     "fragments" ["websocket.max_fragments"] "Close 1008" |s| s.broken("max_fragments");
