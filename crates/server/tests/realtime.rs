@@ -8,6 +8,7 @@ mod realtime {
     mod demo;
     mod door;
     mod hooks;
+    mod hostile;
     mod limits;
     mod logins;
     mod permissions;
