@@ -73,6 +73,13 @@ enum Called {
 }
 
 impl State {
+    /// Where a ticker has to be started, if there is none and there can be one.
+    fn wants_tick(&mut self) -> Option<Handle> {
+        let runtime = (!self.is_ticking).then(|| Handle::try_current().ok())??;
+        self.is_ticking = true;
+        Some(runtime)
+    }
+
     /// Calls the first who is still there.
     fn call_next(&mut self) -> Option<Waker> {
         while let Some(first) = self.waiting.pop_front() {
@@ -87,12 +94,10 @@ impl State {
 }
 
 impl Share {
-    /// Sees to it that somebody ticks, as long as there is a reason for it.
-    fn tick(self: &Arc<Self>, state: &mut State) {
-        if !state.is_ticking
-            && let Ok(runtime) = Handle::try_current()
-        {
-            state.is_ticking = true;
+    /// Sees to it that somebody ticks, as long as there is a reason for it. Not while the state is locked: a runtime that
+    /// ends drops what it is given at once, which unlocks those who wait.
+    fn tick(self: &Arc<Self>, runtime: Option<Handle>) {
+        if let Some(runtime) = runtime {
             runtime.spawn(Ticker(self.clone()).run());
         }
     }
@@ -100,7 +105,9 @@ impl Share {
     fn spend(self: &Arc<Self>, amount: u32) {
         let mut state = lock(&self.0);
         state.spent = state.spent.saturating_add(amount);
-        self.tick(&mut state);
+        let runtime = state.wants_tick();
+        drop(state);
+        self.tick(runtime);
     }
 
     /// Somebody who was called is done: the next one, where something is left.
@@ -142,6 +149,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         let mut state = lock(&self.0.0);
         state.is_ticking = false;
+        state.spent = 0;
         let called: Vec<Waker> = std::iter::from_fn(|| state.call_next()).collect();
         drop(state);
         called.into_iter().for_each(Waker::wake);
@@ -211,13 +219,14 @@ impl Account {
         }
         let place = Arc::new(Place(Mutex::new(Called::No(cx.waker().clone()))));
         state.waiting.push_back(Arc::downgrade(&place));
-        share.tick(&mut state);
+        let runtime = state.wants_tick();
         // Where there is no runtime to tick, nobody waits.
         if !state.is_ticking {
             state.waiting.pop_back();
             return Poll::Ready(());
         }
         drop(state);
+        share.tick(runtime);
         waits.fetch_add(1, Relaxed);
         self.place = Some(place);
         self.rest();
@@ -309,5 +318,30 @@ impl Accounting {
             polled
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It drops the ticker as soon as it is spawned.
+    #[test]
+    fn nobody_waits_in_a_runtime_that_has_ended() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let ended = runtime.handle().clone();
+        drop(runtime);
+        let _inside = ended.enter();
+        let share = Arc::<Share>::default();
+        share.spend(SHARE);
+        assert_eq!(lock(&share.0).spent, 0);
+        lock(&share.0).spent = SHARE;
+        let mut account = Account::new(Some(share.clone()));
+        account.own = -MOST_DEBTS;
+        let waits = AtomicU64::new(0);
+        let mut cx = Context::from_waker(Waker::noop());
+        let turns = [(); 2].map(|()| account.poll_turn(&mut cx, &waits).is_ready());
+        assert_eq!(turns, [false, true], "it is woken at once");
+        assert!(!lock(&share.0).is_ticking);
     }
 }
