@@ -339,8 +339,8 @@ mod tests {
         let mut account = Account::new(Some(share.clone()));
         account.own = -MOST_DEBTS;
         let waits = AtomicU64::new(0);
-        let mut cx = Context::from_waker(Waker::noop());
-        let turns = [(); 2].map(|()| account.poll_turn(&mut cx, &waits).is_ready());
+        let cx = Context::from_waker(Waker::noop());
+        let turns = [(); 2].map(|()| account.poll_turn(&cx, &waits).is_ready());
         assert_eq!(turns, [false, true], "it is woken at once");
         assert!(!lock(&share.0).is_ticking);
     }
