@@ -383,9 +383,9 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         name: "idle-deflate",
-        title: "memory of a connection that has compressed a message, takeover, 1,000 open",
+        title: "memory of a connection that has compressed a message, takeover, 10,000 open",
         work: Work::Idle {
-            connections: 1000,
+            connections: 10_000,
             deflate: Deflate::Takeover,
         },
         ours: &[("antiphon", Goal::AtMost(3.0))],

@@ -182,7 +182,8 @@ impl<'a> Echo<'a> {
                         Inflater::new(params.server_no_context_takeover, bits, &codec)
                     }),
                     peer,
-                    account: Account::default(),
+                    // Compressed messages are made once for all: nobody says what the others say at the same time.
+                    account: Account::from(if deflate.is_some() { index as u64 } else { 0 }),
                     sent_at: 0,
                     heard_at: 0,
                 }
@@ -353,7 +354,9 @@ impl<'a> Echo<'a> {
         line.sent_at = self.now;
         while count > 0 {
             let first = line.account.sent;
-            let (frames, taken) = self.tape.frames(index as u64, first, count as usize);
+            let (frames, taken) =
+                self.tape
+                    .frames(index as u64, line.account.stamped(first), count as usize);
             if let (Some(schedule), Phase::Window) = (&self.schedule, self.phase)
                 && outstanding == 0
             {
@@ -534,7 +537,8 @@ fn judge(
         inflater.inflate(message.payload, true, limits, inflated)?;
         let judged = account.judge(payload, connection, message.is_text, inflated);
         if let Ok(number) = judged
-            && let Some(slot) = known.get_mut((number & payload.number_mask()) as usize)
+            && let Some(slot) =
+                known.get_mut((account.stamped(number) & payload.number_mask()) as usize)
         {
             slot.clear();
             slot.extend_from_slice(message.payload);

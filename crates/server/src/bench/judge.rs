@@ -16,9 +16,24 @@ pub(crate) struct Account {
     expected: u64,
     /// Numbers before it that have not come.
     missing: Vec<u64>,
+    /// How far the numbers in its stamps are ahead of these.
+    ahead: u64,
 }
 
 impl Account {
+    /// Nothing has been sent; the first stamp will have this number.
+    pub(crate) fn from(first: u64) -> Self {
+        Self {
+            ahead: first,
+            ..Self::default()
+        }
+    }
+
+    /// What stands in the stamp of a message.
+    pub(crate) const fn stamped(&self, number: u64) -> u64 {
+        number + self.ahead
+    }
+
     /// Messages that are on their way.
     pub(crate) const fn outstanding(&self) -> u64 {
         self.sent - self.settled
@@ -36,7 +51,7 @@ impl Account {
         is_text: bool,
         answer: &[u8],
     ) -> Result<u64, (Fault, Option<u64>)> {
-        let letters = stamp(connection, self.expected);
+        let letters = stamp(connection, self.stamped(self.expected));
         let letters = &letters[STAMP - payload.letters..];
         let (at, end) = (payload.stamp_at, payload.stamp_at + payload.letters);
         let body = &payload.body;
@@ -56,7 +71,7 @@ impl Account {
         if count == 0 {
             return 0;
         }
-        (self.expected % count as u64) as usize
+        (self.stamped(self.expected) % count as u64) as usize
     }
 
     /// The next answer has come with bytes that are known to be right.
@@ -114,7 +129,8 @@ impl Account {
             let what = format!("message {number} of connection {whose}");
             return Err((Fault::new(Kind::Misdelivered, what), self.instead()));
         }
-        self.out_of_turn(number, payload.number_mask())
+        let mask = payload.number_mask();
+        self.out_of_turn(number.wrapping_sub(self.ahead) & mask, mask)
     }
 
     /// Something came for the next answer that is not right: the next one is settled all the same.
@@ -192,7 +208,7 @@ mod tests {
         type Bend = fn(&mut Vec<u8>);
         const AS_IT_IS: Bend = |_| {};
         const FLIPPED: Bend = |bytes| bytes[40] ^= 1;
-        const FLIPPED_STAMP: Bend = |bytes| bytes[3] = b'z';
+        const FLIPPED_STAMP: Bend = |bytes| bytes[0] = b'z';
         const SHORT: Bend = |bytes| bytes.truncate(30);
         const LONG: Bend = |bytes| bytes.push(b'x');
         for (answers, bend, kinds) in [
@@ -212,22 +228,29 @@ mod tests {
             (&[0], SHORT, &[Kind::Length, Kind::Late]),
             (&[0], LONG, &[Kind::Length, Kind::Late]),
         ] {
-            let payload = payload(60);
-            let mut account = Account {
-                sent: 4,
-                ..Account::default()
-            };
-            let mut seen = Vec::new();
-            for number in answers {
-                let mut bytes = message(&payload, 7, *number);
-                bend(&mut bytes);
-                if let Err((fault, _)) = account.judge(&payload, 7, true, &bytes) {
-                    seen.push(fault.kind);
+            // Whole stamps; and two letters of them, whose numbers begin anew between these messages.
+            for (letters, ahead) in [(STAMP, 0), (2, 254)] {
+                let payload = Payload {
+                    letters,
+                    ..payload(60)
+                };
+                let mut account = Account {
+                    sent: 4,
+                    ahead,
+                    ..Account::default()
+                };
+                let mut seen = Vec::new();
+                for number in answers {
+                    let mut bytes = message(&payload, 7, number + ahead);
+                    bend(&mut bytes);
+                    if let Err((fault, _)) = account.judge(&payload, 7, true, &bytes) {
+                        seen.push(fault.kind);
+                    }
                 }
+                seen.extend(account.give_up().map(|(fault, _)| fault.kind));
+                assert_eq!(seen, kinds, "{answers:?} {ahead}");
+                assert_eq!(account.outstanding(), 0);
             }
-            seen.extend(account.give_up().map(|(fault, _)| fault.kind));
-            assert_eq!(seen, kinds, "{answers:?}");
-            assert_eq!(account.outstanding(), 0);
         }
     }
 
