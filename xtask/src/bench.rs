@@ -18,12 +18,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::bench::figures::{Figures, Sample, figure, median};
+use crate::bench::figures::{Figures, Sample, figure};
 use crate::bench::generator::{GENERATOR_CORE, Subject, Times};
 use crate::bench::machine::{Clock, DISTURBED, Machine};
 use crate::bench::peers::{ECHO, Peer, SERVER_CORE, Server, Shop, named, say};
-use crate::bench::rows::{LIMITS, QUICK, ROWS, Row, Work};
-use crate::bench::table::{Calls, Report, results};
+use crate::bench::rows::{LIMITS, QUICK, ROWS, Row, SCALED_TITLE, SCALED_WORK, Work};
+use crate::bench::table::{Calls, Report, Scaling, results};
 use crate::context::{Context, target_directory};
 use crate::process;
 
@@ -33,8 +33,8 @@ const REPEATS: usize = 2;
 /// The cores of a server that has two.
 const BOTH_CORES: &str = "0,1";
 
-/// The row in which two cores are compared with one: there the generator has the least to do.
-const SCALED: &str = "deflate-1k";
+/// The name under which two cores are compared with one.
+const SCALED: &str = "two-cores";
 
 /// Between these lines of the page stands what this command has written.
 const BEGIN: &str = "<!-- bench: begin -->";
@@ -82,6 +82,7 @@ pub(crate) fn run(root: &Path, arguments: &Arguments) -> ExitCode {
         for row in ROWS {
             println!("{:<22} {}", row.name, row.title);
         }
+        println!("{SCALED:<22} {SCALED_TITLE}");
         let names: Vec<&str> = peers::PEERS.iter().map(|peer| peer.name).collect();
         println!("peers: {}", names.join(", "));
         return ExitCode::SUCCESS;
@@ -127,13 +128,15 @@ fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
     let mut samples = Samples::new();
     let mut failures = BTreeMap::new();
     run.rounds(&rows, &mut samples, &mut failures);
-    if samples.is_empty() {
-        bail!("nothing could be measured; see {}", context.log.display());
-    }
     let extras = Extras {
         calls: run.calls(&samples),
-        scaling: run.scaling(&rows, machine.cores),
+        scaling: is_scaled(arguments)
+            .then(|| run.scaling(machine.cores))
+            .flatten(),
     };
+    if samples.is_empty() && extras.scaling.is_none() {
+        bail!("nothing could be measured; see {}", context.log.display());
+    }
     run.write(
         &root.join(&arguments.out),
         &machine,
@@ -147,7 +150,7 @@ fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
 /// The rows and, for each, who is measured.
 fn chosen(arguments: &Arguments) -> Result<Vec<(Row, Vec<&'static str>)>> {
     for name in &arguments.only {
-        if ROWS.iter().all(|row| row.name != name) {
+        if name != SCALED && ROWS.iter().all(|row| row.name != name) {
             bail!("there is no row `{name}`; see `cargo xtask bench --list`");
         }
     }
@@ -180,6 +183,14 @@ fn chosen(arguments: &Arguments) -> Result<Vec<(Row, Vec<&'static str>)>> {
         .collect())
 }
 
+/// Is this a run that compares two cores with one?
+fn is_scaled(arguments: &Arguments) -> bool {
+    match arguments.only.is_empty() {
+        true => !arguments.quick,
+        false => arguments.only.iter().any(|name| name == SCALED),
+    }
+}
+
 fn times(arguments: &Arguments) -> Times {
     let (duration, warmup) = if arguments.quick {
         (800, 200)
@@ -199,7 +210,7 @@ type Samples = BTreeMap<&'static str, BTreeMap<&'static str, Vec<Sample>>>;
 /// What is measured once everything else is.
 struct Extras {
     calls: Option<Vec<Calls>>,
-    scaling: Option<f64>,
+    scaling: Option<Scaling>,
 }
 
 /// What a run needs everywhere.
@@ -327,34 +338,46 @@ impl Run<'_> {
         }))
     }
 
-    /// How many times the rate of one core two cores have: the medians of as many samples as there are rounds.
+    /// What two cores do more than one: the medians of as many samples as there are rounds.
     ///
     /// Where the machine has only two, the generator works on both of them beside the server, and the processor time
     /// that it takes there is no time that the server has.
-    fn scaling(&self, rows: &[(Row, Vec<&'static str>)], cores: usize) -> Option<f64> {
-        let (row, _) = rows.iter().find(|(row, _)| row.name == SCALED)?;
-        let rate = |server: &str, generator: &str| {
-            let rates = (0..self.rounds).filter_map(|_| {
-                let started = self
-                    .shop
-                    .start(self.context, &ECHO, row.work, server)
-                    .ok()?;
-                let subject = Subject {
-                    cores: generator,
-                    ..self.subject(&ECHO, row.work, &started)
+    fn scaling(&self, cores: usize) -> Option<Scaling> {
+        let (mut one, mut two) = (Vec::new(), Vec::new());
+        let beside = if cores > 2 { "2" } else { BOTH_CORES };
+        for round in 1..=self.rounds {
+            for (server, generator, samples) in [
+                (SERVER_CORE, GENERATOR_CORE, &mut one),
+                (BOTH_CORES, beside, &mut two),
+            ] {
+                let Ok(mut sample) = self.scaled(server, generator) else {
+                    continue;
                 };
-                let sample = generator::measure(self.context, &subject).ok()?;
-                let beside = if server == generator {
-                    sample.generator
-                } else {
-                    0.0
-                };
-                Some(alone(sample.rate, beside))
-            });
-            median(rates.collect())
+                if server == generator {
+                    sample.rate = alone(sample.rate, sample.generator);
+                }
+                say(&format!(
+                    "{round}/{} {SCALED:<22} on {server:<19} {:>12}",
+                    self.rounds,
+                    table::grouped(sample.rate)
+                ));
+                samples.push(sample);
+            }
+        }
+        let (one, two) = (figure(&one)?.median, figure(&two)?.median);
+        Some(Scaling {
+            times: two.rate / one.rate,
+            price: one.value / two.value,
+        })
+    }
+
+    fn scaled(&self, server: &str, generator: &str) -> Result<Sample> {
+        let started = self.shop.start(self.context, &ECHO, SCALED_WORK, server)?;
+        let subject = Subject {
+            cores: generator,
+            ..self.subject(&ECHO, SCALED_WORK, &started)
         };
-        let generator = if cores > 2 { "2" } else { BOTH_CORES };
-        Some(rate(BOTH_CORES, generator)? / rate(SERVER_CORE, GENERATOR_CORE)?)
+        generator::measure(self.context, &subject)
     }
 
     fn subject<'b>(&'b self, peer: &'b Peer, work: Work, server: &'b Server) -> Subject<'b> {
@@ -680,6 +703,16 @@ mod tests {
             [ours, vec!["raw-epoll", "raw-tokio", "gws"]].concat()
         );
         assert!(chosen(&arguments(false, &["nothing"], &[])).is_err());
+        let cores = arguments(false, &[SCALED], &[]);
+        assert!(chosen(&cores).unwrap().is_empty());
+        for (arguments, expected) in [
+            (cores, true),
+            (arguments(false, &[], &[]), true),
+            (arguments(true, &[], &[]), false),
+            (arguments(false, &["idle"], &[]), false),
+        ] {
+            assert_eq!(is_scaled(&arguments), expected, "{:?}", arguments.only);
+        }
         assert!(chosen(&arguments(false, &[], &["nobody"])).is_err());
     }
 

@@ -213,7 +213,16 @@ fn a_raw_echo_is_measured_without_a_handshake() {
     });
     let mut args = vec!["echo", &url, "--raw", "--connections", "2", "--depth", "4"];
     args.extend(SHORT);
-    busy(&args);
+    assert_eq!(busy(&args)["compression"], json!(null));
+    let compressed = "--compression --compression-min-size 0 --payload json --size 1KiB";
+    args.extend(compressed.split(' '));
+    let said = busy(&args);
+    for each in ["bytes_sent_each", "bytes_received_each"] {
+        assert!(
+            (100.0..900.0).contains(&said[each].as_f64().unwrap()),
+            "{said}"
+        );
+    }
 }
 
 #[test]
@@ -498,7 +507,7 @@ fn what_cannot_be_done_is_said() {
             "/no/such/file",
         ),
         (
-            &["echo", "ws://a/", "--raw", "--compression"],
+            &["echo", "ws://a/", "--raw", "--origin", "http://a"],
             2,
             "cannot be used",
         ),

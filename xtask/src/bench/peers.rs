@@ -327,7 +327,7 @@ impl Shop {
             if broadcast {
                 words.extend(["--mode", "broadcast"].map(str::to_owned));
             }
-            if deflate != Deflate::Off {
+            if deflate != Deflate::Off && !LIMITS.contains(&peer.name) {
                 words.extend(["--deflate", deflate.word()].map(str::to_owned));
             }
             if tls {

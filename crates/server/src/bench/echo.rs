@@ -154,7 +154,7 @@ impl<'a> Echo<'a> {
         let deflate = peers.iter().flatten().next().and_then(Peer::deflate);
         let tape = match (deflate, &plan.deflate) {
             (Some(params), Some(config)) => {
-                Tape::compressed(&mut payload, plan.depth, config, params)
+                Tape::compressed(&mut payload, plan.depth, config, params, !plan.raw)
             }
             _ => Tape::new(&payload, plan.depth, !plan.raw),
         };

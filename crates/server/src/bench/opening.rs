@@ -153,7 +153,10 @@ impl Target {
             written: 0,
             pending,
             response: Vec::new(),
-            raw: self.raw,
+            known: self.raw.then(|| Answer {
+                deflate: self.handshake.deflate.as_deref().map(apart),
+                early: Vec::new(),
+            }),
             connected: false,
             began: now,
         })
@@ -277,6 +280,16 @@ pub(crate) struct Opened {
     pub(crate) early: Vec<u8>,
 }
 
+/// What is agreed on without a word: each message by itself, in the windows that were asked for.
+const fn apart(config: &DeflateConfig) -> DeflateParams {
+    DeflateParams {
+        server_no_context_takeover: true,
+        client_no_context_takeover: true,
+        server_max_window_bits: config.server_max_window_bits,
+        client_max_window_bits: config.client_max_window_bits,
+    }
+}
+
 /// A connection on its way to be open.
 #[derive(Debug)]
 pub(crate) struct Opening {
@@ -285,7 +298,8 @@ pub(crate) struct Opening {
     written: usize,
     pending: Pending,
     response: Vec<u8>,
-    raw: bool,
+    /// What stands for the response where there is no opening handshake.
+    known: Option<Answer>,
     connected: bool,
     pub(crate) began: Instant,
 }
@@ -308,11 +322,8 @@ impl Opening {
                 return Ok(None);
             }
         }
-        if self.raw {
-            return Ok(Some(Answer {
-                deflate: None,
-                early: Vec::new(),
-            }));
+        if let Some(answer) = self.known.take() {
+            return Ok(Some(answer));
         }
         while self.written < self.request.len() {
             match self.socket.write(&self.request[self.written..]) {

@@ -94,12 +94,13 @@ impl Tape {
     }
 
     /// Compressed frames of this payload: each without references to the ones before, which every receiver can read,
-    /// whatever context it keeps.
+    /// whatever context it keeps. Without masks they are those that a server sends.
     pub(crate) fn compressed(
         payload: &mut Payload,
         depth: usize,
         config: &DeflateConfig,
         params: DeflateParams,
+        masks: bool,
     ) -> Self {
         let most = 1usize << (4 * payload.letters.min(MAX_LETTERS));
         let fewest = (MEMORY / payload.body.len().max(1)).clamp(1, MIN_DISTINCT);
@@ -114,7 +115,7 @@ impl Tape {
                 let at = payload.stamp_at;
                 payload.body[at..at + payload.letters]
                     .copy_from_slice(&letters[letters.len() - payload.letters..]);
-                let key = mask::new_key();
+                let key = if masks { mask::new_key() } else { [0; 4] };
                 let rsv1 = payload.body.len() >= config.min_size;
                 let mut bytes = Vec::new();
                 if rsv1 {
@@ -129,7 +130,7 @@ impl Tape {
                     fin: true,
                     rsv1,
                     opcode: payload.kind.into(),
-                    mask: Some(key),
+                    mask: masks.then_some(key),
                     length: bytes.len() as u64,
                 }
                 .encode(&mut frame);

@@ -164,8 +164,8 @@ pub(crate) struct EchoArgs {
     /// Messages a second, over all connections, whether or not the server keeps up [default: the next when the last is answered]
     #[arg(short, long, value_name = "COUNT", value_parser = rate)]
     pub(crate) rate: Option<f64>,
-    /// The server is a TCP echo: no handshake, the same frames without masks come back. What nobody can be faster than
-    #[arg(long, conflicts_with_all = ["compression", "headers", "subprotocols", "origin"])]
+    /// The server is a TCP echo: no handshake, the same frames without masks, perhaps compressed, come back. What nobody can be faster than
+    #[arg(long, conflicts_with_all = ["headers", "subprotocols", "origin"])]
     pub(crate) raw: bool,
     #[command(flatten)]
     pub(crate) message: MessageArgs,
