@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::{
     error::Result,
+    limits::Lease,
     shutdown::Bell,
     socket::WebSocket,
     stats::{Counters, OpenSocket, count},
@@ -25,8 +26,24 @@ use crate::{
 /// Wait for the answer to reach the client and the connection to be handed over.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whatever has to live as long as a socket, such as the permit of its connection.
-pub(crate) type Kept = Box<dyn Any + Send>;
+/// Whatever has to live as long as a socket, such as what serves its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Keep {
+    _alive: Arc<dyn Any + Send + Sync>,
+}
+
+impl Keep {
+    pub(crate) fn new(alive: Arc<dyn Any + Send + Sync>) -> Self {
+        Self { _alive: alive }
+    }
+}
+
+/// What lives as long as a socket: the lease of a connection that carries nothing else, and what else there is.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) _lease: Option<Lease>,
+    pub(crate) _keep: Option<Keep>,
+}
 
 /// Begins to serve a socket.
 type Start = Box<dyn FnOnce(Transport, Bytes, Kept) + Send>;

@@ -89,6 +89,7 @@ mod error;
 mod exchange;
 mod hand_over;
 mod io;
+mod limits;
 mod origin;
 mod panic;
 mod permit;

@@ -8,7 +8,6 @@ use std::{
 };
 
 use antiphon_proto::close::{CloseCode, CloseFrame};
-use pin_project_lite::pin_project;
 
 use crate::{
     error::Result,
@@ -28,21 +27,19 @@ fn turn<T>(socket: &Shared, part: impl FnOnce() -> T) -> Result<T, Panicked> {
     outcome.map_err(|_| Panicked)
 }
 
-pin_project! {
-    /// The task of a socket on a server: runs the handler, and closes the socket as its outcome says. When the server
-    /// shuts down the socket is closed with 1001, and dropped at the end.
-    ///
-    /// It is written by hand because it is most of what an idle connection weighs: nested `async` blocks would hold the
-    /// handler several times. It belongs into a task by itself.
-    pub(crate) struct Session<F, K> {
-        // None once it has ended, or where it panicked before its first wait.
-        #[pin]
-        handler: Option<F>,
-        shared: Arc<Shared>,
-        bell: Bell,
-        open: OpenSocket,
-        _keep: K,
-    }
+/// The task of a socket on a server: runs the handler, and closes the socket as its outcome says. When the server
+/// shuts down the socket is closed with 1001, and dropped at the end.
+///
+/// It is written by hand because it is most of what an idle connection weighs: nested `async` blocks would hold the
+/// handler several times. It belongs into a task by itself.
+pub(crate) struct Session<F, K> {
+    /// None once it has ended, or where it panicked before its first wait. In memory of its own: tokio aligns a task to
+    /// 128 bytes, which allocators round up to a power of two, so that a task is to have 256 bytes and no more.
+    handler: Option<Pin<Box<F>>>,
+    shared: Arc<Shared>,
+    bell: Bell,
+    open: OpenSocket,
+    _keep: K,
 }
 
 impl<F, K> Session<F, K>
@@ -58,7 +55,7 @@ where
         keep: K,
     ) -> Self {
         let shared = Arc::clone(socket.shared());
-        let handler = turn(&shared, || handler(socket)).ok();
+        let handler = turn(&shared, || Box::pin(handler(socket))).ok();
         if handler.is_none() {
             conclude(&shared, open.counters(), Err(Panicked));
         }
@@ -75,29 +72,30 @@ where
 impl<F, K> Future for Session<F, K>
 where
     F: Future<Output = Result<()>>,
+    K: Unpin,
 {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
+        let this = self.get_mut();
         let phase = this.bell.poll(cx);
         if phase == Phase::Aborting {
             return Poll::Ready(());
         }
-        if let Some(mut handler) = this.handler.as_mut().as_pin_mut() {
-            let mut polled = turn(this.shared, || handler.as_mut().poll(cx));
+        if let Some(handler) = &mut this.handler {
+            let mut polled = turn(&this.shared, || handler.as_mut().poll(cx));
             // Not before the handler's turn: what it is about to close with goes first.
             if phase == Phase::Draining && !this.bell.told && matches!(polled, Ok(Poll::Pending)) {
                 this.bell.told = true;
-                start_close(this.shared, CloseCode::GOING_AWAY, "server shutting down");
-                polled = turn(this.shared, || handler.poll(cx));
+                start_close(&this.shared, CloseCode::GOING_AWAY, "server shutting down");
+                polled = turn(&this.shared, || handler.as_mut().poll(cx));
             }
             let outcome = match polled {
                 Ok(polled) => Ok(ready!(polled)),
                 Err(panicked) => Err(panicked),
             };
-            this.handler.set(None);
-            conclude(this.shared, this.open.counters(), outcome);
+            this.handler = None;
+            conclude(&this.shared, this.open.counters(), outcome);
         }
         this.shared.lock().poll_closed(cx).map(drop)
     }

@@ -1,7 +1,6 @@
 //! From an HTTP request to an open WebSocket: the extractor, the answer, and the task that runs the handler.
 
 use std::{
-    any::Any,
     convert::Infallible,
     fmt,
     sync::{Arc, OnceLock},
@@ -35,7 +34,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     error::Result,
-    hand_over::{HandOver, PATIENCE, Pending},
+    hand_over::{HandOver, Keep, Kept, PATIENCE, Pending},
     origin::{Origins, Refused},
     peer::Peer,
     rewind::Rewind,
@@ -538,18 +537,6 @@ pub(crate) struct Settings {
     pub(crate) subprotocols: Vec<String>,
 }
 
-/// Whatever has to live as long as a socket, such as the permit of its connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Keep {
-    _alive: Arc<dyn Any + Send + Sync>,
-}
-
-impl Keep {
-    pub(crate) fn new(alive: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { _alive: alive }
-    }
-}
-
 /// Waits for hyper to give the connection up, and runs the handler on it.
 async fn run_upgraded<H, F>(
     pending: Pending,
@@ -575,7 +562,11 @@ async fn run_upgraded<H, F>(
         }
     };
     let (transport, read_ahead) = into_transport(upgraded);
-    let session = pending.run(transport, read_ahead, Box::new(keep), handler);
+    let kept = Kept {
+        _lease: None,
+        _keep: keep,
+    };
+    let session = pending.run(transport, read_ahead, kept, handler);
     // In a task of its own: the memory of this one, which is that of the handshake, goes.
     tokio::spawn(session);
 }

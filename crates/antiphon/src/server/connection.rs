@@ -35,18 +35,16 @@ use tower_service::Service;
 
 use crate::{
     driver::with_scratch,
-    hand_over::{HandOver, Kept, PATIENCE},
+    hand_over::{HandOver, Keep, Kept, PATIENCE},
+    limits::{AddressPermit, Lease, Limits},
     panic::caught,
     peer::{Network, Peer, TlsPeer},
     rewind::Rewind,
-    server::{
-        limits::{AddressPermit, Limits},
-        opening::{self, Opening, Paths},
-    },
+    server::opening::{self, Opening, Paths},
     shutdown::{Member, Phase},
-    stats::{OpenConnection, count},
+    stats::count,
     transport::Transport,
-    upgrade::{Context as Beside, Environment, Keep, Opened, asks_for_websocket},
+    upgrade::{Context as Beside, Environment, Opened, asks_for_websocket},
 };
 
 /// Longest request head in bytes; beyond it the answer is 431. HTTP/1.1 buffers as much, and as much behind the head.
@@ -123,14 +121,6 @@ impl Protocols {
             .keep_alive_timeout(HTTP2_PING.1);
         Self::Both(Box::new(both))
     }
-}
-
-/// What a connection occupies until it, and every socket on it, is gone.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    pub(crate) _connection: OwnedSemaphorePermit,
-    pub(crate) _address: Option<AddressPermit>,
-    pub(crate) _open: OpenConnection,
 }
 
 /// Serves a connection from its first byte to its last. The deadline is that of its opening handshake.
@@ -460,11 +450,9 @@ impl Served {
 
     /// What a socket has to keep of the connection that becomes its.
     fn release(&self, active: Arc<Active>) -> Kept {
-        let lease = self.state().lease.take();
-        if active.address.is_some() {
-            Box::new((lease, active))
-        } else {
-            Box::new(lease)
+        Kept {
+            _lease: self.state().lease.take(),
+            _keep: active.address.is_some().then(|| Keep::new(active)),
         }
     }
 

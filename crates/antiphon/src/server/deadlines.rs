@@ -18,9 +18,9 @@ use tokio::{
 };
 
 use crate::{
+    limits::{Lease, Limits},
     server::{
-        connection::{Lease, Protocols, Site, Times, serve},
-        limits::Limits,
+        connection::{Protocols, Site, Times, serve},
         opening::Paths,
     },
     shutdown::Shutdown,

@@ -5,7 +5,6 @@ mod connection;
 #[cfg(test)]
 mod deadlines;
 mod files;
-mod limits;
 mod listeners;
 mod opening;
 mod workers;
@@ -32,9 +31,8 @@ use tokio::{
 
 use self::{
     accept::{LogLimit, accept_all},
-    connection::{Lease, Protocols, Site, Times, serve},
+    connection::{Protocols, Site, Times, serve},
     files::Files,
-    limits::Limits,
     listeners::{NoDelay, listen, share},
     opening::Paths,
     workers::Worker,
@@ -42,6 +40,7 @@ use self::{
 pub use crate::stats::Stats;
 use crate::{
     error::{Error, ErrorKind, Result},
+    limits::{Lease, Limits},
     origin::Origins,
     peer::Network,
     shutdown::{Member, Phase, Shutdown},

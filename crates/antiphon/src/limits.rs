@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::peer::counted;
+use crate::{peer::counted, stats::OpenConnection};
 
 /// Connections of one address, unless the server says otherwise. A client on the same machine is a proxy or a tool, and
 /// not counted then.
@@ -76,6 +76,14 @@ struct Addresses {
     /// Whether the limit holds for clients on the same machine.
     loopback: bool,
     counts: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// What a connection occupies until it, and every socket on it, is gone.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) _connection: OwnedSemaphorePermit,
+    pub(crate) _address: Option<AddressPermit>,
+    pub(crate) _open: OpenConnection,
 }
 
 /// One connection of an address.
