@@ -534,11 +534,11 @@ impl Driver {
         }
     }
 
-    /// Reads once and parses as far as the first item: the rest of a long message into its own memory, all else into the
-    /// shared buffer.
+    /// Reads once and parses as far as the first item: a long message into its own memory, all else into the shared
+    /// buffer.
     fn poll_read(&mut self, want: Want) -> Poll<Option<Item>> {
         if want == Want::Whole
-            && let Some(polled) = self.poll_read_rest()
+            && let Some(polled) = self.poll_read_room()
         {
             return polled;
         }
@@ -581,24 +581,29 @@ impl Driver {
         })
     }
 
-    /// Reads the rest of a long message, where one is under way.
-    fn poll_read_rest(&mut self) -> Option<Poll<Option<Item>>> {
+    /// Reads the rest of a long message where one is under way, and the next where one has just come.
+    fn poll_read_room(&mut self) -> Option<Poll<Option<Item>>> {
         // TLS would fill the memory with zeros before each of its short reads.
         let Transport::Tcp(stream) = &mut self.transport else {
             return None;
         };
-        let mut room = self.connection.room()?;
         let mut cx = Context::from_waker(&self.waker);
+        // A connection that waits holds no memory for what it waits for.
+        if self.connection.expected().is_some() && stream.poll_read_ready(&mut cx).is_pending() {
+            return Some(Poll::Pending);
+        }
+        let mut room = self.connection.room()?;
         // Nothing is kept in the future: it reads at once, or not at all.
         let polled = pin!(stream.read_buf(&mut room)).poll(&mut cx);
         drop(room);
         let Poll::Ready(result) = polled else {
+            self.connection.leave_room();
             return Some(Poll::Pending);
         };
         self.now = Instant::now();
         let now = self.now.into_std();
         let event = match result {
-            Ok(1..) => self.connection.handle_room(now),
+            Ok(1..) => self.connection.handle_room(now, &mut self.unread),
             ended => {
                 self.failure = ended.err();
                 self.connection.handle_eof(now);

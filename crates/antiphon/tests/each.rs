@@ -348,6 +348,28 @@ async fn long_messages_come_over_tcp_as_they_were_sent() {
             assert!(answer == message, "{path}: {} bytes", message.len());
         }
         sending.await.unwrap();
+        // One by one: behind a long message another one as long is expected.
+        for length in [
+            9_000,
+            9_000,
+            20_000,
+            20_000,
+            5,
+            300_000,
+            300_000,
+            250_000,
+            1 << 20,
+            9_000,
+        ] {
+            for _ in 0..2 {
+                let message =
+                    Message::binary((0..length).map(|i| (i * 7) as u8).collect::<Vec<_>>());
+                client.send(message.clone()).await.unwrap();
+                client.ping().await.unwrap();
+                let answer = client.recv().await.unwrap().unwrap();
+                assert!(answer == message, "{path}: {length} bytes");
+            }
+        }
         client.close(1000, "").await.unwrap();
     }
 }

@@ -420,33 +420,53 @@ impl Connection {
         Some(MessageRef::new(whole.0, whole.1))
     }
 
-    /// Memory for what is to come next, where that belongs to a long message: a shell may read into it instead of into a
-    /// buffer of its own, and has to call [`handle_room`](Self::handle_room) before anything else. Without such a message,
-    /// `None`. It is at most 1 MiB, and never more than 15 times what has come of the message.
+    /// How many bytes the next message is likely to take with its header, where it is likely to be a long one: then there is
+    /// [`room`](Self::room) for it.
+    #[must_use]
+    #[inline]
+    pub fn expected(&self) -> Option<usize> {
+        self.receiver.expected().filter(|_| self.is_open())
+    }
+
+    /// Memory for what is to come next, where that belongs to a long message, or is [expected](Self::expected) to: a shell
+    /// may read into it instead of into a buffer of its own. Before anything else it has to call
+    /// [`handle_room`](Self::handle_room), or [`leave_room`](Self::leave_room) where nothing was read. Without such a
+    /// message, `None`.
+    ///
+    /// It is at most 1 MiB. Of a message that has begun it is never more than 15 times what has come of it. For one that has
+    /// not begun memory is reserved only now: a shell asks once there is something to read.
     pub fn room(&mut self) -> Option<impl BufMut + '_> {
         self.is_open().then_some(())?;
         self.receiver.room()
     }
 
-    /// Takes the bytes that have been read into the [`room`](Self::room): at most one event is in them.
+    /// Nothing has been read into the [`room`](Self::room).
+    pub fn leave_room(&mut self) {
+        self.receiver.leave_room();
+    }
+
+    /// Takes the bytes that have been read into the [`room`](Self::room): at most one event is in them. What is not of the
+    /// message is appended to `rest`, for [`handle_input`](Self::handle_input).
     ///
     /// # Errors
     ///
     /// As [`handle_input`](Self::handle_input).
-    pub fn handle_room(&mut self, now: Instant) -> Result<Option<Event<'static>>, Violation> {
+    pub fn handle_room(
+        &mut self,
+        now: Instant,
+        rest: &mut Vec<u8>,
+    ) -> Result<Option<Event<'static>>, Violation> {
         self.heard(now);
-        let received = match self.receiver.receive_room() {
+        let received = match self.receiver.receive_room(&self.config, rest) {
             Ok(received) => received,
             Err(violation) => return self.fail(now, violation, &mut Input::new(&mut [])),
         };
         self.note_message(now, received.as_ref());
-        Ok(received.and_then(|received| match received {
-            Received::Message(kind, payload) => {
-                self.last_data = now;
-                Some(Event::Message(kind, payload))
-            }
-            _ => None,
-        }))
+        let Some(Received::Message(kind, payload)) = received else {
+            return Ok(None);
+        };
+        self.last_data = now;
+        Ok(Some(Event::Message(kind, payload)))
     }
 
     /// After every event, for the next bytes may never come: since when a message is under way.

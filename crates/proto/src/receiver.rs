@@ -1,8 +1,10 @@
 //! Bytes in, messages out: frames are unmasked in place, checked, joined and inflated within the bounds.
 
+mod room;
+
 use std::mem;
 
-use bytes::{Buf as _, BufMut, Bytes};
+use bytes::{Buf as _, Bytes};
 
 use crate::{
     close::CloseFrame,
@@ -23,17 +25,21 @@ const INFLATE_PIECE: u64 = 1024;
 /// come: what is reserved then has to be copied once more.
 const ROOM_AHEAD: usize = 15;
 
-/// What has to have come of a message before it is given bytes in front of it.
-const LEAD_COME: usize = 1024;
-
-/// From this size the rest of a message is read into its own memory. What is shorter is read with what follows it.
-const ROOM_FROM: usize = 32 * 1024;
-
 /// Most bytes that are read at once into the memory of a message, so that others have their turn.
 const MAX_ROOM: usize = 1024 * 1024;
 
-/// Bytes that are unmasked and checked while they are near the processor.
-const PIECE: usize = 16 * 1024;
+/// Behind a message there is room for a few bytes more: a read that does not fill them has emptied the socket, and one that
+/// does tells that messages follow each other, which are better read together.
+const BEHIND: usize = 16;
+
+/// From this size a message makes another one as long be expected.
+const EXPECT_FROM: u64 = 8 * 1024;
+
+/// Up to this size: of a longer one a single read could not bring enough to keep what was reserved.
+const EXPECT_TO: u64 = (MAX_ROOM * ROOM_AHEAD) as u64;
+
+/// What has to have come of a message before it is given bytes in front of it.
+const LEAD_COME: usize = 1024;
 
 /// Bytes that were read, consumed from the front. What is left after an event belongs to the next call.
 #[derive(Debug)]
@@ -167,6 +173,8 @@ pub(crate) struct Receiver {
     /// Hand out parts of messages as they arrive, instead of whole messages.
     parts: bool,
     lead: u8,
+    /// How long the next frame is likely to be: as the latest one, where that was a long message and nothing followed it.
+    next: u32,
     inflater: Option<Box<Inflater>>,
     scraps: Option<Box<Scraps>>,
     frame: Option<Frame>,
@@ -212,6 +220,7 @@ impl Receiver {
             partial: None,
             joined: Vec::new(),
             lead: 0,
+            next: 0,
         }
     }
 
@@ -234,7 +243,7 @@ impl Receiver {
     /// input. `None` leaves the input as it is, for [`receive`](Self::receive) to judge.
     #[inline]
     pub(crate) fn receive_whole<'a>(
-        &self,
+        &mut self,
         input: &mut Input<'a>,
         config: &Config,
     ) -> Option<(MessageKind, &'a [u8])> {
@@ -273,7 +282,9 @@ impl Receiver {
             }
             return None;
         }
-        Some((kind, &input.take(start + length)[start..]))
+        let payload = &input.take(start + length)[start..];
+        self.next = next(length as u64, input.is_empty());
+        Some((kind, payload))
     }
 
     /// Takes bytes until something is complete or the input is empty. Everything taken has been digested: the caller
@@ -314,50 +325,6 @@ impl Receiver {
         self.joined = Vec::new();
         self.scraps = None;
         self.lead = 0;
-    }
-
-    /// Memory for the rest of a frame of a long message, where that is bytes as they come: nothing is compressed, and no
-    /// part is wanted. What is put there is for [`receive_room`](Self::receive_room) to judge.
-    pub(crate) fn room(&mut self) -> Option<impl BufMut + '_> {
-        let frame = self.frame.filter(|frame| !frame.opcode.is_control())?;
-        let partial = self.partial.as_ref()?;
-        if frame.remaining < ROOM_FROM as u64 || self.parts || partial.parts || partial.compressed {
-            return None;
-        }
-        let remaining = usize::try_from(frame.remaining).unwrap_or(usize::MAX);
-        let come = self.joined.len();
-        if self.joined.capacity() - come < remaining.min(ROOM_FROM) {
-            let least = if frame.fin { 0 } else { come };
-            self.joined.reserve_exact(ahead(come, remaining).max(least));
-        }
-        let room = remaining.min(self.joined.capacity() - come);
-        // Less would be a small read, where a buffer would take more.
-        (room >= ROOM_FROM).then(|| (&mut self.joined).limit(room.min(MAX_ROOM)))
-    }
-
-    /// Takes what has been put into the [`room`](Self::room).
-    pub(crate) fn receive_room(&mut self) -> Result<Option<Received<'static>>, Violation> {
-        let (Some(mut frame), Some(partial)) = (self.frame, &mut self.partial) else {
-            return Ok(None);
-        };
-        let digested = usize::from(self.lead) + usize::try_from(partial.wire).unwrap_or(usize::MAX);
-        let Some(arrived) = self.joined.get_mut(digested..) else {
-            return Ok(None);
-        };
-        for piece in arrived.chunks_mut(PIECE) {
-            frame.unmask(piece);
-            if partial.kind == MessageKind::Text && !partial.utf8.push(piece) {
-                return Err(Violation::TextUtf8);
-            }
-        }
-        partial.wire += arrived.len() as u64;
-        let (kind, parts) = (partial.kind, partial.parts);
-        self.frame = (frame.remaining > 0).then_some(frame);
-        if self.frame.is_some() || !frame.fin {
-            return Ok(None);
-        }
-        self.finish_message()?;
-        Ok(Some(complete(kind, self.take_joined(), parts)))
     }
 
     /// The joined payload, in memory that holds about as much and no more.
@@ -516,6 +483,11 @@ impl Receiver {
             return Err(Violation::ContinuationWithoutStart);
         };
         let (kind, parts) = (partial.kind, partial.parts);
+        if last {
+            let length = partial.wire.saturating_add(payload.len() as u64);
+            let alone = partial.fragments == 1 && !partial.compressed && input.is_empty();
+            self.next = next(length, alone);
+        }
 
         // The common case: a whole, uncompressed message stands in the input.
         if last && partial.wire == 0 && !partial.compressed {
@@ -573,7 +545,8 @@ impl Receiver {
                     payload.len(),
                     usize::try_from(expected).unwrap_or(usize::MAX),
                 );
-                self.joined.reserve_exact(LEAD + payload.len() + expected);
+                let size = LEAD + payload.len() + expected;
+                self.joined.reserve_exact(size.saturating_add(BEHIND));
                 self.joined.resize(LEAD, 0);
                 self.lead = LEAD as u8;
             }
@@ -635,6 +608,16 @@ fn make_room(joined: &mut Vec<u8>, arrived: usize, expected: u64, fin: bool) {
         // a vector does by itself.
         let least = if fin { 0 } else { joined.len() };
         joined.reserve_exact(arrived.saturating_add(ahead).max(least));
+    }
+}
+
+/// How long the next frame is likely to be behind a message of this length, `alone` in its frame and with nothing behind it.
+#[inline]
+fn next(length: u64, alone: bool) -> u32 {
+    if alone && (EXPECT_FROM..=EXPECT_TO).contains(&length) {
+        length as u32 + MAX_HEADER as u32
+    } else {
+        0
     }
 }
 

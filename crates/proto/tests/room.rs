@@ -4,6 +4,7 @@ mod pair;
 
 use std::sync::Arc;
 
+use allocation_counter::measure;
 use antiphon_proto::{
     close::{CloseCode, CloseFrame},
     config::{Config, DeflateConfig, Role},
@@ -30,13 +31,15 @@ fn read(connection: &mut Connection, wire: &[u8], piece: usize) -> (Vec<Seen>, u
         if let Some(length) = taken {
             straight += length;
             rest = &rest[length..];
-            match connection.handle_room(now) {
+            let mut behind = Vec::new();
+            match connection.handle_room(now, &mut behind) {
                 Ok(event) => seen.extend(event.map(note)),
                 Err(violation) => {
                     seen.push(Seen::Violation(violation));
                     break;
                 }
             }
+            seen.extend(feed(connection, now, &behind, usize::MAX));
             continue;
         }
         let (head, tail) = rest.split_at(piece.min(rest.len()));
@@ -157,6 +160,231 @@ fn only_bytes_that_are_the_message_as_they_come_have_room() {
 
     let mut idle = connection(Role::Server, now);
     assert!(idle.room().is_none());
-    assert_eq!(idle.handle_room(now), Ok(None), "nothing has come");
+    assert_eq!(
+        idle.handle_room(now, &mut Vec::new()),
+        Ok(None),
+        "nothing has come"
+    );
     assert!(idle.is_open());
+}
+
+/// Messages one after another, of lengths that are as expected and that are not, each with what a client sends at once.
+#[test]
+fn what_was_expected_wrongly_is_judged_like_everything_else() {
+    let long = |length: usize| client(true, Opcode::Binary, &vec![length as u8; length]);
+    let text = |length: usize| client(true, Opcode::Text, &vec![b'a'; length]);
+    let mut broken = vec![b'a'; 20 * KIB];
+    broken[19 * KIB] = 0xff;
+    let mut unmasked = long(20 * KIB);
+    unmasked[1] &= 0x7f;
+    let fragment = client(false, Opcode::Binary, &[7; 30 * KIB]);
+    for (name, sent) in [
+        ("as long", vec![long(20 * KIB); 4]),
+        (
+            "longer and longer",
+            (1..9).map(|i| text(i * i * i * KIB)).collect(),
+        ),
+        (
+            "shorter and shorter",
+            (1..9).rev().map(|i| long(i * i * i * KIB)).collect(),
+        ),
+        (
+            "a little shorter",
+            vec![text(20 * KIB), text(19 * KIB), text(19 * KIB - 1)],
+        ),
+        (
+            "short ones",
+            vec![
+                long(20 * KIB),
+                text(3),
+                long(20 * KIB),
+                long(20 * KIB),
+                text(0),
+            ],
+        ),
+        (
+            "several at once",
+            vec![long(60 * KIB), long(9 * KIB).repeat(4), text(5).repeat(100)],
+        ),
+        (
+            "a few bytes of the next",
+            vec![[long(20 * KIB), text(1)].concat(); 3],
+        ),
+        (
+            "pings",
+            vec![
+                long(20 * KIB),
+                client(true, Opcode::Ping, b"x"),
+                long(20 * KIB),
+            ],
+        ),
+        (
+            "fragments",
+            vec![
+                long(30 * KIB),
+                fragment,
+                client(true, Opcode::Continuation, b"x"),
+                long(20),
+            ],
+        ),
+        (
+            "no end",
+            vec![
+                long(30 * KIB),
+                client(true, Opcode::Continuation, &[7; 30 * KIB]),
+            ],
+        ),
+        ("no mask", vec![long(20 * KIB), unmasked]),
+        (
+            "not UTF-8",
+            vec![text(20 * KIB), client(true, Opcode::Text, &broken)],
+        ),
+        ("too long", vec![long(20 * KIB), long(1024 * KIB + 1)]),
+        (
+            "close",
+            vec![long(20 * KIB), client(true, Opcode::Close, &[3, 232])],
+        ),
+    ] {
+        let all = sent.concat();
+        let expected = feed(
+            &mut connection(Role::Server, pair::start()),
+            pair::start(),
+            &all,
+            usize::MAX,
+        );
+        for piece in [7, 1000, 8 * KIB + 5, 20 * KIB + 8, 100 * KIB, 2048 * KIB] {
+            let mut server = connection(Role::Server, pair::start());
+            let mut seen = Vec::new();
+            for sent in &sent {
+                seen.extend(read(&mut server, sent, piece).0);
+                if server.end().is_some() {
+                    break;
+                }
+            }
+            assert!(seen == expected, "{name} in reads of {piece}");
+        }
+    }
+}
+
+/// What came before, and how long the next frame is then expected to be.
+#[test]
+fn another_one_as_long_is_expected_behind_a_long_message() {
+    let long = |length: usize| client(true, Opcode::Binary, &vec![7; length]);
+    let fragments = [
+        client(false, Opcode::Binary, &[7; 20 * KIB]),
+        client(true, Opcode::Continuation, &[7; 20 * KIB]),
+    ];
+    for (name, wire, expected) in [
+        ("nothing", vec![], 0),
+        ("short", long(8 * KIB - 1), 0),
+        ("long", long(8 * KIB), 8 * KIB + 14),
+        ("longer", long(100 * KIB), 100 * KIB + 14),
+        (
+            "a short one behind it",
+            [long(20 * KIB), long(1)].concat(),
+            0,
+        ),
+        (
+            "the beginning of one behind it",
+            [long(20 * KIB), vec![0x81]].concat(),
+            0,
+        ),
+        ("two fragments", fragments.concat(), 0),
+    ] {
+        for piece in [1000, usize::MAX] {
+            let mut server = connection(Role::Server, pair::start());
+            read(&mut server, &wire, piece.min(wire.len().max(1)));
+            assert_eq!(server.expected().unwrap_or(0), expected, "{name}");
+            server.deliver_parts(true);
+            assert_eq!(server.expected(), None, "{name}, in parts");
+            assert!(server.room().is_none());
+        }
+    }
+    let deflate = (PLAIN_DEFLATE, Arc::new(DeflateConfig::default()));
+    let mut compressed =
+        Connection::new(Role::Server, Arc::default(), Some(deflate), pair::start());
+    let mut stored = vec![1, 0xff, 0x7f, 0, 0x80];
+    stored.resize(5 + 0x7fff, b'a');
+    let mut wire = client(true, Opcode::Text, &[&stored[..], &[0]].concat());
+    wire[0] |= 0x40;
+    assert_eq!(
+        feed(&mut compressed, pair::start(), &wire, usize::MAX).len(),
+        1
+    );
+    assert_eq!(compressed.expected(), None, "it had to be inflated");
+    let mut closing = connection(Role::Server, pair::start());
+    read(&mut closing, &long(20 * KIB), 21 * KIB);
+    closing
+        .close(pair::start(), CloseFrame::new(CloseCode::NORMAL, ""))
+        .expect("may be sent");
+    assert_eq!(closing.expected(), None, "nobody is to have it");
+}
+
+/// What comes where 800 KiB are expected, and how much memory is held for it then.
+#[test]
+fn what_was_expected_and_has_not_come_holds_nothing() {
+    let now = pair::start();
+    let long = client(true, Opcode::Binary, &vec![7; 800 * KIB]);
+    let shorter = client(true, Opcode::Binary, &vec![7; 200 * KIB]);
+    for (name, come, held) in [
+        ("nothing", &[][..], 0),
+        ("a header", &long[..14], 64),
+        ("some", &long[..2 * KIB], 64 * KIB),
+        ("less than a sixteenth", &long[..49 * KIB], 100 * KIB),
+        ("half", &long[..400 * KIB], 801 * KIB),
+        ("half of a shorter one", &shorter[..100 * KIB], 202 * KIB),
+        ("a short message", &client(true, Opcode::Text, b"x"), 0),
+    ] {
+        let mut server = connection(Role::Server, now);
+        feed(&mut server, now, &long, usize::MAX);
+        assert_eq!(server.expected(), Some(800 * KIB + 14));
+        let mut rest = Vec::new();
+        let info = measure(|| {
+            let mut room = server.room().expect("a long one is expected");
+            room.put_slice(come);
+            drop(room);
+            if come.is_empty() {
+                server.leave_room();
+                return;
+            }
+            let event = server.handle_room(now, &mut rest);
+            drop(event.expect("nothing is wrong"));
+            feed(&mut server, now, &rest, usize::MAX);
+            rest = Vec::new();
+        });
+        assert!(info.bytes_current <= held as i64 + 256, "{name}: {info:?}");
+    }
+}
+
+/// A message that is kept holds about its own size, however long a one was expected.
+#[test]
+fn a_message_that_is_kept_pins_no_more_than_its_size() {
+    let now = pair::start();
+    for expected in [8 * KIB, 20 * KIB, 800 * KIB] {
+        for length in [
+            1,
+            5 * KIB,
+            8 * KIB,
+            17 * KIB,
+            18 * KIB,
+            750 * KIB,
+            800 * KIB,
+        ] {
+            let mut server = connection(Role::Server, now);
+            feed(
+                &mut server,
+                now,
+                &client(true, Opcode::Binary, &vec![7; expected]),
+                usize::MAX,
+            );
+            let wire = client(true, Opcode::Binary, &vec![7; length]);
+            let (seen, _) = read(&mut server, &wire, 1024 * KIB);
+            let info = measure(move || drop(seen));
+            let freed = usize::try_from(-info.bytes_current).expect("freed");
+            assert!(
+                freed <= length + length / 8 + 512,
+                "{length} behind {expected}: {freed}"
+            );
+        }
+    }
 }

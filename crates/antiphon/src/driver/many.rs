@@ -51,7 +51,11 @@ impl Driver {
                 && !self.has_inbox()
                 && !(self.end_reported || self.skip_message || self.inside_parts)
                 && self.connection.is_open()
-                && self.connection.is_between_messages();
+                && self.connection.is_between_messages()
+                && self
+                    .connection
+                    .expected()
+                    .is_none_or(|expected| expected <= buffer.len());
             if !fresh {
                 match ready!(self.poll_receive(cx, Want::Whole))? {
                     Some(Item::Message(message)) => {
