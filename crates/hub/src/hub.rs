@@ -251,7 +251,7 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    fn count(&mut self, (offered, replaced): (Offered, bool)) {
+    pub(crate) fn count(&mut self, (offered, replaced): (Offered, bool)) {
         self.receivers += 1;
         self.conflated += u64::from(replaced);
         match offered {
@@ -433,8 +433,7 @@ impl Hub {
         message: &Outgoing,
     ) -> Result<Delivery, SendError> {
         let inner = &*self.0;
-        let weight =
-            message.event.len() + message.data.as_ref().map_or(0, |data| data.as_str().len());
+        let weight = message.weight();
         if inner.budget.is_short(weight) && !self.shed(weight) {
             inner.counters.refused_sends.fetch_add(1, Relaxed);
             return Err(SendError::Memory);
@@ -489,7 +488,7 @@ impl Hub {
         Ok(delivery)
     }
 
-    fn account(&self, delivery: &Delivery) {
+    pub(crate) fn account(&self, delivery: &Delivery) {
         let flow = &self.0.flow;
         flow.queued.fetch_add(delivery.queued, Relaxed);
         flow.conflated.fetch_add(delivery.conflated, Relaxed);
@@ -556,7 +555,16 @@ impl Outgoing {
         }
     }
 
-    fn frame(&self, inner: &Inner, tag: Option<(Arc<str>, u64)>, overflow: Overflow) -> Frame {
+    pub(crate) fn weight(&self) -> usize {
+        self.event.len() + self.data.as_ref().map_or(0, |data| data.as_str().len())
+    }
+
+    pub(crate) fn frame(
+        &self,
+        inner: &Inner,
+        tag: Option<(Arc<str>, u64)>,
+        overflow: Overflow,
+    ) -> Frame {
         let push = Push {
             event: self.event.clone(),
             data: self.data.clone(),

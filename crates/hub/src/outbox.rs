@@ -1,5 +1,7 @@
 //! What waits for one connection: bounded, allocated when something waits, with a declared way to lose.
 
+mod run;
+
 use std::{
     collections::{HashMap, VecDeque},
     mem,
@@ -90,6 +92,8 @@ struct Inner {
     has_key: bool,
     budget: Arc<Budget>,
     charged: AtomicUsize,
+    /// The frames of a run; empty where it is one frame.
+    parts: Box<[Frame]>,
 }
 
 /// An event for others, before it is encoded.
@@ -150,6 +154,7 @@ impl Frame {
             weight,
             budget: budget.clone(),
             charged: AtomicUsize::new(weight),
+            parts: Box::default(),
         }))
     }
 
@@ -199,7 +204,8 @@ impl Frame {
 
     /// It was taken out of a queue, and nobody will read it.
     pub(crate) fn discard(self) {
-        self.0.budget.discarded.fetch_add(1, Relaxed);
+        let messages = self.parts().len() as u64;
+        self.0.budget.discarded.fetch_add(messages, Relaxed);
     }
 
     fn tag(&self) -> Option<&(Arc<str>, u64)> {
@@ -278,7 +284,7 @@ struct Keys(HashMap<Key, u32>);
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Outbox {
-    /// What is written next: most queues hold one frame at most. There are no entries without it.
+    /// What is written next: most queues hold one frame at most. There are no entries without it, and none behind a run.
     next: Option<Frame>,
     bytes: usize,
     closing: Option<Box<CloseReason>>,
@@ -338,6 +344,7 @@ impl Outbox {
             self.append(frame.clone());
             return (Offered::Queued, false);
         }
+        self.unpack();
         let key = frame.key();
         let replaced = key.as_ref().and_then(|key| self.remove(key));
         // What takes the place of an older one needs no more room than the queue has, and is no reason to tell of a gap.
@@ -381,6 +388,7 @@ impl Outbox {
         if self.closing.is_some() {
             return false;
         }
+        self.unpack();
         self.bytes += frame.weight();
         self.len += 1;
         self.first = self.first.wrapping_sub(1);
@@ -417,6 +425,7 @@ impl Outbox {
             self.next = Some(frame);
             return;
         }
+        self.unpack();
         if self.entries.capacity() == 0 {
             self.entries.reserve_exact(ENTRIES);
         }
@@ -508,6 +517,7 @@ impl Outbox {
         if self.len == 0 {
             self.tell_gap(budget);
         }
+        self.unpack();
         let frame = self.next_up()?;
         if let Some(keys) = &mut self.keys
             && let Some(key) = frame.key()
@@ -534,7 +544,7 @@ impl Outbox {
         Some(frame)
     }
 
-    /// Takes out what is to be written now, about `room` bytes of it; whether more waits.
+    /// Takes out what is to be written now, about `room` bytes of it, a run as one; whether more waits.
     pub(crate) fn take(
         &mut self,
         room: usize,

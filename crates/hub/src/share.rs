@@ -243,6 +243,27 @@ impl Account {
         self.own > 0.0
     }
 
+    /// Deliveries after which it has to ask for its turn again.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is between 0 and the burst"
+    )]
+    fn allowance(&self) -> u32 {
+        if self.own > 0.0 {
+            return self.own.ceil() as u32;
+        }
+        let Some(share) = &self.share else {
+            return u32::MAX;
+        };
+        let state = lock(&share.0);
+        let left = SHARE.saturating_sub(state.spent);
+        if state.waiting.is_empty() {
+            return left;
+        }
+        left.min(PORTION.saturating_sub(self.called.unwrap_or(PORTION)))
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "it is a rate")]
     fn spend(&mut self, amount: u32) {
         let is_own = self.own > 0.0;
@@ -277,13 +298,37 @@ impl Accounting {
         cx: &mut Context<'_>,
         share: impl FnOnce() -> Option<Arc<Share>>,
     ) -> Poll<F::Output> {
-        let (polled, caused) = measure(|| future.poll(cx));
+        self.charge(|| future.poll(cx), share)
+    }
+
+    /// Does something for an event of the connection's.
+    pub(crate) fn charge<T>(
+        &mut self,
+        work: impl FnOnce() -> T,
+        share: impl FnOnce() -> Option<Arc<Share>>,
+    ) -> T {
+        let (result, caused) = measure(work);
         if caused > 0 {
             self.0
                 .get_or_insert_with(|| Box::new(Account::new(share())))
                 .spend(caused);
         }
-        polled
+        result
+    }
+
+    /// How many events that cause `each` deliveries may be handled before it has to ask for its turn again; at least one.
+    pub(crate) fn allowance(&self, each: usize) -> usize {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the burst is a small number"
+        )]
+        let allowed = match &self.0 {
+            Some(account) => account.allowance(),
+            None => OWN_BURST as u32,
+        };
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        allowed.div_ceil(each.max(1)).max(1)
     }
 
     /// Whether the next event may be handled.
@@ -324,6 +369,44 @@ impl Accounting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn as_many_events_are_handled_together_as_would_be_one_by_one() {
+        let share = Arc::<Share>::default();
+        let place = Arc::new(Place(Mutex::new(Called::Yes)));
+        // What is left of its own, what all have spent, whether others wait, what it has caused since it was called,
+        // deliveries of each event; how many events.
+        for (own, spent, others_wait, called, each, events) in [
+            (1024.0, 0, true, None, 1000, 2),
+            (1024.0, 0, true, None, 1024, 1),
+            (0.5, 0, true, None, 1000, 1),
+            (0.0, 0, false, None, 1000, 17),
+            (-9.0, SHARE - 1, false, None, 1000, 1),
+            (-9.0, SHARE, false, None, 1, 1),
+            (-9.0, 0, true, Some(0), 1000, 3),
+            (-9.0, 0, true, Some(PORTION - 1), 1000, 1),
+            (-9.0, SHARE - 5, true, Some(0), 1, 5),
+            (-9.0, 0, true, None, 1, 1),
+            (1024.0, 0, false, None, 0, 1024),
+        ] {
+            let mut account = Account::new(Some(share.clone()));
+            (account.own, account.called) = (own, called);
+            let mut state = lock(&share.0);
+            state.spent = spent;
+            state.waiting = others_wait
+                .then(|| Arc::downgrade(&place))
+                .into_iter()
+                .collect();
+            drop(state);
+            let account = Accounting(Some(Box::new(account)));
+            assert_eq!(
+                account.allowance(each),
+                events,
+                "{own} {spent} {called:?} {each}"
+            );
+        }
+        assert_eq!(Accounting::default().allowance(1000), 2);
+    }
 
     /// It drops the ticker as soon as it is spawned.
     #[test]

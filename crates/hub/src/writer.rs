@@ -2,14 +2,14 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
 };
 
 use antiphon::{Gather, Message};
 use tokio::runtime::{Handle, Id};
 
 use crate::{
-    outbox::{Bounds, Budget, Flow, Frame, Offered},
+    outbox::{Bounds, Budget, Flow, Frame, Offered, Outbox},
     registry::{Connection, lock},
     share::Share,
     wire::Wire,
@@ -93,11 +93,8 @@ impl Due {
         let mut outbox = connection.outbox();
         let outcome = outbox.offer(frame, bounds, budget);
         let waker = match outcome.0 {
-            Offered::Queued if outbox.is_traced || outbox.home == NO_HOME => outbox.take_reader(),
-            Offered::Queued if outbox.make_due() => {
-                let home = outbox.home;
-                drop(outbox);
-                self.add(home, connection.clone());
+            Offered::Queued => {
+                self.has_queued(outbox, connection);
                 return outcome;
             }
             Offered::Slow => outbox.take_waker(),
@@ -108,6 +105,35 @@ impl Due {
             waker.wake();
         }
         outcome
+    }
+
+    /// Offers a run to a connection, where that takes all of it or nothing; whether it has.
+    pub(crate) fn offer_run(
+        &mut self,
+        connection: &Arc<Connection>,
+        run: &Frame,
+        bounds: Bounds,
+    ) -> bool {
+        let mut outbox = connection.outbox();
+        let has_room = outbox.offer_run(run, bounds);
+        if has_room {
+            self.has_queued(outbox, connection);
+        }
+        has_room
+    }
+
+    fn has_queued(&mut self, mut outbox: MutexGuard<'_, Outbox>, connection: &Arc<Connection>) {
+        if outbox.is_traced || outbox.home == NO_HOME {
+            let waker = outbox.take_reader();
+            drop(outbox);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        } else if outbox.make_due() {
+            let home = outbox.home;
+            drop(outbox);
+            self.add(home, connection.clone());
+        }
     }
 
     fn add(&mut self, home: u16, connection: Arc<Connection>) {
@@ -210,6 +236,7 @@ pub(crate) struct Pen {
 struct Last {
     frames: Vec<Frame>,
     wire: Option<Wire>,
+    messages: u64,
     bytes: u64,
 }
 
@@ -262,14 +289,16 @@ impl Pen {
             if self.last.is(&self.frames, wire) {
                 permit.send_again(&self.gather);
             } else {
-                let frames = self.frames.iter().map(|frame| frame.prepared(wire));
+                let frames = self.frames.iter().flat_map(Frame::parts);
+                let frames = frames.map(|frame| frame.prepared(wire));
                 permit.send_all(frames.clone(), &mut self.gather);
-                let bytes = frames.map(|frame| frame.message().len() as u64).sum();
-                mem::swap(&mut self.last.frames, &mut self.frames);
                 self.last.wire = Some(wire);
-                self.last.bytes = bytes;
+                (self.last.messages, self.last.bytes) = frames.fold((0, 0), |sum, frame| {
+                    (sum.0 + 1, sum.1 + frame.message().len() as u64)
+                });
+                mem::swap(&mut self.last.frames, &mut self.frames);
             }
-            self.messages += self.last.frames.len() as u64;
+            self.messages += self.last.messages;
             self.bytes += self.last.bytes;
             self.frames.clear();
             has_written = true;
@@ -277,7 +306,7 @@ impl Pen {
         });
         drop(sender);
         if has_written && let Some(each) = session {
-            for frame in &self.last.frames {
+            for frame in self.last.frames.iter().flat_map(Frame::parts) {
                 each(frame.prepared(wire).message());
             }
         }

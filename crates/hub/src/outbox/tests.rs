@@ -12,6 +12,8 @@ enum Step {
         key: Option<u8>,
         overflow: Overflow,
         size: usize,
+        /// Above 1 it is a run.
+        count: u64,
     },
     Reply {
         size: usize,
@@ -33,9 +35,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop::option::of(0..3_u8),
         overflow,
         0..400_usize,
+        prop_oneof![3 => Just(1_u64), 1 => 2..6_u64],
     );
     let step = prop_oneof![
-        8 => offer.prop_map(|(tag, key, overflow, size)| Step::Offer { tag, key, overflow, size }),
+        8 => offer.prop_map(|(tag, key, overflow, size, count)| Step::Offer { tag, key, overflow, size, count }),
         1 => (0..100_usize).prop_map(|size| Step::Reply { size }),
         3 => Just(Step::Pop),
         1 => (1..4_000_usize).prop_map(|room| Step::Take { room }),
@@ -104,8 +107,8 @@ proptest! {
         let mut ledger = Ledger::default();
         let mut offsets: HashMap<Arc<str>, u64> = HashMap::new();
         for (number, step) in steps.into_iter().enumerate() {
-            let number = number as u64;
-            let push = |tag, key, overflow, size| {
+            let number = number as u64 * 10;
+            let push = |number: u64, tag, key, overflow, size| {
                 let push = Push {
                     event: Arc::from(number.to_string()),
                     data: Json::of(&"x".repeat(size)).ok(),
@@ -117,16 +120,27 @@ proptest! {
                 Frame::push(push, &budget)
             };
             match step {
-                Step::Offer { tag, key, overflow, size } => {
-                    let tag: Option<(Arc<str>, u64)> = tag.map(|tag| {
-                        let tag: Arc<str> = Arc::from(format!("t{tag}"));
-                        let offset = offsets.entry(tag.clone()).or_default();
-                        *offset += 1;
-                        (tag, *offset)
-                    });
-                    let key = key.map(|key| Arc::from(key.to_string()));
-                    let frame = push(tag.clone(), key, overflow, size);
-                    let (offered, replaced) = outbox.offer(&frame, bounds, &budget);
+                Step::Offer { tag, key, overflow, size, count } => {
+                    let mut frames = Vec::new();
+                    for number in number..number + count {
+                        let tag: Option<(Arc<str>, u64)> = tag.map(|tag| {
+                            let tag: Arc<str> = Arc::from(format!("t{tag}"));
+                            let offset = offsets.entry(tag.clone()).or_default();
+                            *offset += 1;
+                            (tag, *offset)
+                        });
+                        let key = key.map(|key| Arc::from(key.to_string()));
+                        frames.push(push(number, tag, key, overflow, size));
+                    }
+                    let run = Frame::run(frames, &budget);
+                    let is_whole = count > 1 && outbox.offer_run(&run, bounds);
+                    for (number, frame) in (number..).zip(run.parts()) {
+                    let (offered, replaced) = if is_whole {
+                        (Offered::Queued, false)
+                    } else {
+                        outbox.offer(frame, bounds, &budget)
+                    };
+                    let tag = frame.tag().cloned();
                     let key = frame.key();
                     let old = ledger.waiting.iter().position(|entry| key.is_some() && entry.key == key);
                     // Whatever has become of it: its older value is gone.
@@ -147,8 +161,9 @@ proptest! {
                         }
                         Offered::Closing => prop_assert!(ledger.closed),
                     }
+                    }
                 }
-                Step::Reply { size } => match outbox.reply(push(None, None, Overflow::Drop, size), bounds) {
+                Step::Reply { size } => match outbox.reply(push(number, None, None, Overflow::Drop, size), bounds) {
                     Offered::Queued => ledger.waiting.push(Entry { number, key: None, tag: None }),
                     Offered::Slow => ledger.closed = true,
                     Offered::Closing => prop_assert!(ledger.closed),
@@ -161,7 +176,7 @@ proptest! {
                 Step::Take { room } => {
                     let mut frames = Vec::new();
                     let more = outbox.take(room, &mut frames, &budget, Instant::now());
-                    frames.iter().for_each(|frame| ledger.popped(frame));
+                    frames.iter().flat_map(Frame::parts).for_each(|frame| ledger.popped(frame));
                     prop_assert_eq!(more, outbox.has_waiting());
                     prop_assert!(more || ledger.waiting.is_empty());
                 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     code::{ErrorCode, event},
     config::PublishRule,
-    hub::{Answer, Client, Next, Publication, Request},
+    hub::{Answer, Client, Hub, Next, Publication, Request},
     json::Json,
     lifecycle::Position,
     notice::Member,
@@ -157,49 +157,76 @@ async fn subscribe(client: &Client, tag: Result<Arc<str>, Refusal>) -> Answer {
     Ok(Json::of(&position).ok())
 }
 
-async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> Answer {
-    #[derive(Deserialize)]
-    struct Data {
+/// What a `$publish` asks for.
+pub(super) struct Asked {
+    pub(super) publication: Publication,
+    pub(super) key: Option<Arc<str>>,
+}
+
+impl Asked {
+    /// Reads a request and looks at its names.
+    pub(super) fn read(
+        hub: &Hub,
+        request: &Request,
         ch: Option<Arc<str>>,
-        event: Option<Arc<str>>,
-        data: Option<Json>,
-        key: Option<Arc<str>>,
-    }
-    let data: Data = request.data().to().map_err(|error| {
-        Refusal::bad_request(format!("the data of the event is wrong: {error}"))
-    })?;
-    let tag = ch
-        .or(data.ch)
-        .ok_or_else(|| Refusal::bad_request("the channel is missing: ch"))?;
-    let event = data.event.unwrap_or_else(|| Arc::from("message"));
-    let hub = client.hub();
-    let identity = client.identity();
-    if event.starts_with('$') || !hub.is_name(&event) || !hub.is_name(&tag) {
-        return Err(Refusal::bad_request(
-            "the name of the event or of the channel cannot be used",
-        ));
-    }
-    if data.key.as_ref().is_some_and(|key| !hub.is_name(key)) {
-        return Err(Refusal::bad_request("the key is empty or too long"));
-    }
-    let user = identity.user.as_deref();
-    let allowed = match hub.manner(&tag).publish {
-        PublishRule::Nobody => false,
-        PublishRule::Permitted => identity.permissions.publish.allow(&tag, user),
-        PublishRule::Members => {
-            client.connection.has_tag(&tag) || identity.permissions.publish.allow(&tag, user)
+    ) -> Result<Self, Refusal> {
+        #[derive(Deserialize)]
+        struct Data {
+            ch: Option<Arc<str>>,
+            event: Option<Arc<str>>,
+            data: Option<Json>,
+            key: Option<Arc<str>>,
         }
-    };
-    if !allowed {
+        let data: Data = request.data().to().map_err(|error| {
+            Refusal::bad_request(format!("the data of the event is wrong: {error}"))
+        })?;
+        let tag = ch
+            .or(data.ch)
+            .ok_or_else(|| Refusal::bad_request("the channel is missing: ch"))?;
+        let event = data.event.unwrap_or_else(|| Arc::from("message"));
+        if event.starts_with('$') || !hub.is_name(&event) || !hub.is_name(&tag) {
+            return Err(Refusal::bad_request(
+                "the name of the event or of the channel cannot be used",
+            ));
+        }
+        if data.key.as_ref().is_some_and(|key| !hub.is_name(key)) {
+            return Err(Refusal::bad_request("the key is empty or too long"));
+        }
+        Ok(Self {
+            publication: Publication::new(tag, event, data.data),
+            key: data.key,
+        })
+    }
+}
+
+/// Whether the client may publish to a tag.
+pub(super) fn may_publish(client: &Client, tag: &str) -> bool {
+    let identity = client.identity();
+    let user = identity.user.as_deref();
+    match client.hub().manner(tag).publish {
+        PublishRule::Nobody => false,
+        PublishRule::Permitted => identity.permissions.publish.allow(tag, user),
+        PublishRule::Members => {
+            client.connection.has_tag(tag) || identity.permissions.publish.allow(tag, user)
+        }
+    }
+}
+
+async fn publish(client: &Client, request: &Request, ch: Option<Arc<str>>) -> Answer {
+    let hub = client.hub();
+    let Asked {
+        mut publication,
+        key,
+    } = Asked::read(hub, request, ch)?;
+    if !may_publish(client, &publication.tag) {
         hub.0.counters.denied.fetch_add(1, Relaxed);
         return Err(Refusal::denied("nothing may be published to the channel"));
     }
-    let mut publication = Publication::new(tag, event, data.data);
     if let Some(decide) = hub.gates(|gates| gates.publish.clone()) {
         publication = decide(client.clone(), publication).await?;
     }
     let mut audience = hub.tag(publication.tag);
-    if let Some(key) = data.key {
+    if let Some(key) = key {
         audience = audience.latest(key);
     }
     let delivery = audience

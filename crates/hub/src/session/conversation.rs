@@ -1,7 +1,10 @@
 //! An open conversation: writes what waits, reads what comes, handles it in order, keeps the times.
 
+mod together;
+
 use std::{
     collections::VecDeque,
+    mem,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -13,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{
     bucket::Bucket,
-    built_in::{built_in, dispatch},
+    built_in::{Asked, built_in, dispatch},
     guard::{Panicked, guarded},
     recorded,
     words::end,
@@ -66,6 +69,10 @@ pub(super) struct Session {
     running: Option<Running>,
     /// The socket has no room for what waits.
     is_full: bool,
+    /// All that waits in the inbox has come in this turn, and only publishes: more may join it before it is handled.
+    is_gathering: bool,
+    /// What it last published together was not taken at once by many of the members: that costs as much as one by one.
+    is_split: bool,
     bucket: Bucket,
     /// What its events cause for others.
     accounting: Accounting,
@@ -84,6 +91,8 @@ struct Job {
     request: Request,
     /// The `ch` of the request.
     tag: Option<Arc<str>>,
+    /// What it asks for, where that has been looked at and is to publish.
+    asked: Option<Box<Asked>>,
 }
 
 struct Running {
@@ -107,6 +116,8 @@ impl Session {
             inbox_bytes: 0,
             running: None,
             is_full: false,
+            is_gathering: false,
+            is_split: false,
             bucket: Bucket::new(config.message_rate, config.message_burst),
             accounting: Accounting::default(),
             turn: 0,
@@ -136,7 +147,7 @@ impl Session {
                 return Poll::Ready(End::Closing(reason));
             }
             progress |= self.poll_handler(cx);
-            match self.poll_read(cx) {
+            match self.poll_reads(cx) {
                 Poll::Ready(Some(end)) => return Poll::Ready(end),
                 Poll::Ready(None) => progress = true,
                 Poll::Pending => {}
@@ -194,6 +205,31 @@ impl Session {
         more
     }
 
+    /// Reads one message, or several that can be handled together. `Ready(None)`: there was one.
+    fn poll_reads(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
+        let mut ended = ready!(self.poll_read(cx));
+        while ended.is_none()
+            && self.is_gathering
+            && self.inbox.len() < together::MOST
+            && self.turn > 0
+        {
+            self.turn -= 1;
+            match self.poll_read(cx) {
+                Poll::Ready(read) => ended = read,
+                Poll::Pending => break,
+            }
+        }
+        self.settle(cx);
+        Poll::Ready(ended)
+    }
+
+    /// Handles what has been gathered, before anything else happens.
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        if mem::take(&mut self.is_gathering) {
+            self.poll_handler(cx);
+        }
+    }
+
     /// Reads one message. `Ready(None)`: there was one.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<End>> {
         // Whoever does not read the replies is not heard before it does.
@@ -207,7 +243,7 @@ impl Session {
             cx
         )) {
             Some(Ok(message)) => {
-                self.received(&message);
+                self.received(&message, cx);
                 Poll::Ready(None)
             }
             Some(Err(error)) => Poll::Ready(Some(End::Failed(error))),
@@ -215,7 +251,7 @@ impl Session {
         }
     }
 
-    fn received(&mut self, message: &Message) {
+    fn received(&mut self, message: &Message, cx: &mut Context<'_>) {
         let hub = self.client.hub.clone();
         let flow = &hub.0.flow;
         flow.received.fetch_add(1, Relaxed);
@@ -230,10 +266,10 @@ impl Session {
         }
         let text = message.as_bytes();
         if self.wire == Wire::V1 {
-            self.incoming(self.wire.parse(text));
+            self.incoming(self.wire.parse(text), cx);
         } else {
             for incoming in self.wire.parse_all(text) {
-                self.incoming(incoming);
+                self.incoming(incoming, cx);
             }
         }
     }
@@ -243,10 +279,16 @@ impl Session {
         self.turn = self.turn.saturating_sub(rounds);
     }
 
-    fn incoming(&mut self, incoming: Result<Incoming, BadInput>) {
+    fn incoming(&mut self, incoming: Result<Incoming, BadInput>, cx: &mut Context<'_>) {
         let counters = self.client.hub.clone();
         let counters = &counters.0.counters;
-        if let Err(wait) = self.bucket.take() {
+        let allowed = self.bucket.take();
+        let publishes = self.wire == Wire::V2
+            && matches!(&incoming, Ok(incoming) if *incoming.event == *event::PUBLISH);
+        if allowed.is_err() || !publishes {
+            self.settle(cx);
+        }
+        if let Err(wait) = allowed {
             counters.refused_messages.fetch_add(1, Relaxed);
             self.refused += 1;
             self.shorten(REFUSAL);
@@ -301,9 +343,15 @@ impl Session {
         }
         let config = self.client.hub().config();
         let bytes = request.weight();
-        let full = self.inbox.len() >= config.max_inbox
-            || (!self.inbox.is_empty() && self.inbox_bytes + bytes > config.max_outbox_bytes);
-        if full {
+        let is_full = |session: &Self| {
+            session.inbox.len() >= config.max_inbox
+                || (!session.inbox.is_empty()
+                    && session.inbox_bytes + bytes > config.max_outbox_bytes)
+        };
+        if is_full(self) {
+            self.settle(cx);
+        }
+        if is_full(self) {
             counters.refused_messages.fetch_add(1, Relaxed);
             counters.full_inboxes.fetch_add(1, Relaxed);
             self.answer(
@@ -314,7 +362,14 @@ impl Session {
             return;
         }
         self.inbox_bytes += bytes;
-        self.inbox.push_back(Job { request, tag });
+        self.is_gathering =
+            publishes && self.running.is_none() && (self.is_gathering || self.inbox.is_empty());
+        let asked = None;
+        self.inbox.push_back(Job {
+            request,
+            tag,
+            asked,
+        });
     }
 
     fn reply(&self, frame: Frame) {
@@ -362,6 +417,10 @@ impl Session {
                 if self.accounting.poll_turn(cx, waits).is_pending() {
                     return progress;
                 }
+            }
+            if self.publish_together() {
+                progress = true;
+                continue;
             }
             let Some(job) = self.inbox.pop_front() else {
                 if progress && self.inbox.capacity() > 0 {
@@ -514,7 +573,7 @@ fn share_of(client: &Client) -> Option<Arc<Share>> {
 
 /// The future that handles an event.
 fn handle(client: &Client, job: Job) -> BoxFuture<Answer> {
-    let Job { request, tag } = job;
+    let Job { request, tag, .. } = job;
     let hub = client.hub().clone();
     let client = client.clone();
     Box::pin(async move {
