@@ -662,10 +662,12 @@ impl Driver {
             return Poll::Ready(());
         }
         let mut cx = Context::from_waker(&self.waker);
-        while self.connection.buffered() > 0 {
+        while let buffered @ 1.. = self.connection.buffered() {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let filled = self.connection.output(&mut slices);
-            let written = match self.transport.poll_write(&mut cx, &slices[..filled]) {
+            let end = self.connection.finishes_with_output().then_some(buffered);
+            let slices = &slices[..filled];
+            let (written, ended) = match self.transport.poll_write_to(&mut cx, slices, end) {
                 Poll::Ready(Ok(written)) => written,
                 Poll::Ready(Err(error)) => {
                     self.write_failed(error);
@@ -681,9 +683,10 @@ impl Driver {
                 return Poll::Ready(());
             }
             self.written += written as u64;
+            self.shut_down |= ended;
             self.unflushed = self.transport.holds_back();
             // Where everything has gone the time matters little, and the clock need not be asked.
-            let drained = written >= self.connection.buffered();
+            let drained = written >= buffered;
             let now = if drained { self.now } else { Instant::now() };
             self.connection.advance_output(now.into_std(), written);
         }

@@ -88,6 +88,7 @@ mod each;
 mod error;
 mod exchange;
 mod hand_over;
+mod hold;
 mod io;
 mod limits;
 mod origin;

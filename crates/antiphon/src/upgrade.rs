@@ -35,6 +35,7 @@ use tokio_rustls::server::TlsStream;
 use crate::{
     error::Result,
     hand_over::{HandOver, Keep, Kept, PATIENCE, Pending},
+    hold::Hold,
     origin::{Origins, Refused},
     peer::Peer,
     rewind::Rewind,
@@ -578,7 +579,7 @@ fn into_transport(upgraded: Upgraded) -> (Transport, Bytes) {
         Ok((io, read)) => return resumed(io, &read),
         Err(upgraded) => upgraded,
     };
-    let upgraded = match below::<Rewind<Box<TlsStream<TcpStream>>>>(upgraded) {
+    let upgraded = match below::<Rewind<Box<TlsStream<Hold<TcpStream>>>>>(upgraded) {
         Ok((io, read)) => return resumed(io, &read),
         Err(upgraded) => upgraded,
     };

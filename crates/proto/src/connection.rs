@@ -287,19 +287,21 @@ impl Connection {
     /// Whether the transport can be dropped without cutting off a Close frame on its way to the peer.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        match &self.state {
-            State::Ended(ended) => {
-                let end = &ended.end;
-                let hopeless = matches!(
-                    end,
-                    End::PongTimeout | End::WriteTimeout | End::CloseTimeout | End::Eof
-                ) || self.eof;
-                // RFC 6455 section 7.1.1: the server closes the TCP connection first, the client waits for that.
-                let my_turn = self.role == Role::Server && matches!(end, End::Clean(_));
-                hopeless || (my_turn && self.output.len() == 0)
-            }
-            _ => false,
-        }
+        use End::{CloseTimeout, Eof, PongTimeout, WriteTimeout};
+        let State::Ended(ended) = &self.state else {
+            return false;
+        };
+        let hopeless = matches!(ended.end, PongTimeout | WriteTimeout | CloseTimeout | Eof);
+        hopeless || self.eof || (self.finishes_with_output() && self.output.len() == 0)
+    }
+
+    /// Whether the transport can be dropped as soon as the output is written: nothing is waited for behind it.
+    #[must_use]
+    pub fn finishes_with_output(&self) -> bool {
+        // RFC 6455 section 7.1.1: the server closes the TCP connection first, the client waits for that.
+        let clean =
+            matches!(&self.state, State::Ended(ended) if matches!(ended.end, End::Clean(_)));
+        clean && self.role == Role::Server
     }
 
     /// Whether everything has been said and only the peer's hanging up is awaited: the time to shut down writing.

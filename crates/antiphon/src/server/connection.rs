@@ -30,12 +30,13 @@ use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tower_service::Service;
 
 use crate::{
     driver::with_scratch,
     hand_over::{HandOver, Keep, Kept, PATIENCE},
+    hold::Hold,
     limits::{AddressPermit, Lease, Limits},
     panic::caught,
     peer::{Network, Peer, TlsPeer},
@@ -43,6 +44,7 @@ use crate::{
     server::opening::{self, Opening, Paths},
     shutdown::{Member, Phase},
     stats::count,
+    tls::server::accept,
     transport::Transport,
     upgrade::{Context as Beside, Environment, Opened, asks_for_websocket},
 };
@@ -133,7 +135,7 @@ pub(crate) async fn serve<IO>(
     deadline: Instant,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    Transport: From<IO> + From<Box<TlsStream<IO>>>,
+    Transport: From<IO> + From<Box<TlsStream<Hold<IO>>>>,
 {
     let mut member = site.environment.shutdown.member();
     let mut peer = Peer {
@@ -145,9 +147,9 @@ pub(crate) async fn serve<IO>(
         return serve_http(io, served, member).await;
     };
     // The connection's task is small: what is large and soon over has memory of its own.
-    let accepting = Box::pin(timeout_at(deadline, TlsAcceptor::from(tls).accept(io)));
+    let accepting = Box::pin(timeout_at(deadline, accept(io, tls)));
     let accepted = tokio::select! {
-        accepted = accepting => accepted.map(|accepted| accepted.map(Box::new)),
+        accepted = accepting => accepted,
         () = member.reached(Phase::Draining) => return,
     };
     let counters = &site.environment.counters;
@@ -211,7 +213,7 @@ where
 }
 
 /// Reads once, into the thread's buffer: a connection that waits for its request owns none.
-fn poll_first<IO: AsyncRead + Unpin>(
+fn poll_first<IO: AsyncRead + AsyncWrite + Unpin>(
     io: &mut IO,
     site: &Site,
     cx: &mut Context<'_>,
@@ -219,7 +221,11 @@ fn poll_first<IO: AsyncRead + Unpin>(
     with_scratch(|scratch| {
         let room = scratch.len().min(MAX_HEAD);
         let mut buf = ReadBuf::new(&mut scratch[..room]);
-        let read = ready!(Pin::new(io).poll_read(cx, &mut buf));
+        let Poll::Ready(read) = Pin::new(&mut *io).poll_read(cx, &mut buf) else {
+            // The client may wait for the end of the TLS handshake. An error is the next reader's.
+            let _ = Pin::new(io).poll_flush(cx);
+            return Poll::Pending;
+        };
         let bytes = buf.filled();
         Poll::Ready(if read.is_err() || bytes.is_empty() {
             None

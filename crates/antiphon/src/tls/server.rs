@@ -1,7 +1,7 @@
 //! TLS of the accepting side: certificates that can be replaced while connections are open.
 
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,9 +13,12 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     error::Result,
+    hold::Hold,
     tls::{certificates, config, private_key, provider},
 };
 
@@ -165,6 +168,29 @@ impl fmt::Debug for ServerTls {
             .field("files", &self.current.files)
             .field("client_certificates", &self.clients.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Completes a handshake. Its last flight is still held back: it leaves with the answer to the request, or with a flush.
+pub(crate) async fn accept<IO>(
+    io: IO,
+    tls: Arc<ServerConfig>,
+) -> io::Result<Box<TlsStream<Hold<IO>>>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let accepting = TlsAcceptor::from(tls).accept(Hold::new(io));
+    match accepting.into_fallible().await {
+        Ok(mut stream) => {
+            stream.get_mut().0.end();
+            Ok(Box::new(stream))
+        }
+        Err((error, mut io)) => {
+            // The alert that says why.
+            io.end();
+            let _ = io.flush().await;
+            Err(error)
+        }
     }
 }
 
