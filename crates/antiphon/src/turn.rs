@@ -37,9 +37,10 @@ pub(crate) struct Session<F, K> {
     /// 128 bytes, which allocators round up to a power of two, so that a task is to have 256 bytes and no more.
     handler: Option<Pin<Box<F>>>,
     shared: Arc<Shared>,
-    bell: Bell,
     open: OpenSocket,
     _keep: K,
+    /// Dropped last: whoever waits for the end of the server then finds nothing counted as open.
+    bell: Bell,
 }
 
 impl<F, K> Session<F, K>
@@ -62,9 +63,9 @@ where
         Self {
             handler,
             shared,
-            bell,
             open,
             _keep: keep,
+            bell,
         }
     }
 }
