@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    fmt,
+    fmt, mem,
     sync::{Arc, OnceLock},
 };
 
@@ -45,14 +45,9 @@ use crate::{
     transport::Transport,
 };
 
-/// What of a request the opening handshake is judged by.
-const FIELDS: [HeaderName; 10] = [
+/// What of a request is still needed when its opening handshake has been judged.
+const FIELDS: [HeaderName; 5] = [
     header::HOST,
-    header::UPGRADE,
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::SEC_WEBSOCKET_VERSION,
     header::SEC_WEBSOCKET_KEY,
     header::SEC_WEBSOCKET_PROTOCOL,
     header::SEC_WEBSOCKET_EXTENSIONS,
@@ -127,8 +122,10 @@ impl Upgrade {
         *head.method_mut() = request.method().clone();
         *head.uri_mut() = request.uri().clone();
         *head.version_mut() = request.version();
-        copy_fields(request.headers(), head.headers_mut());
-        Self::judge(head, request.extensions_mut())
+        let mut headers = mem::take(request.headers_mut());
+        let judged = Self::judge(head, &mut headers, request.extensions_mut());
+        *request.headers_mut() = headers;
+        judged
     }
 
     /// Subprotocols that are spoken here, best first: the first of them that the client offers is chosen. Default:
@@ -265,7 +262,12 @@ impl Upgrade {
         }
     }
 
-    fn judge(request: Request<()>, extensions: &mut http::Extensions) -> Result<Self, Rejection> {
+    /// Judges a request that is given without its fields, which stay whose they are.
+    fn judge(
+        mut request: Request<()>,
+        headers: &mut HeaderMap,
+        extensions: &mut http::Extensions,
+    ) -> Result<Self, Rejection> {
         let context = extensions.get::<Context>();
         let environment =
             context.map_or_else(Environment::standalone, |known| known.environment.clone());
@@ -281,7 +283,11 @@ impl Upgrade {
         }
         let protocol = extensions.get::<Protocol>().map(Protocol::as_str);
         // Only the grammar: what was negotiated is decided with the route's own settings.
-        ServerHandshake::check(&request, protocol).map_err(|why| reject(Why::Handshake(why)))?;
+        mem::swap(request.headers_mut(), headers);
+        let checked = ServerHandshake::check(&request, protocol);
+        mem::swap(request.headers_mut(), headers);
+        checked.map_err(|why| reject(Why::Handshake(why)))?;
+        copy_fields(headers, request.headers_mut());
         let extended = protocol.is_some();
         let way = match hand_over {
             Some(hand_over) => Way::Direct(hand_over),
@@ -355,8 +361,7 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
         *head.method_mut() = parts.method.clone();
         *head.uri_mut() = parts.uri.clone();
         *head.version_mut() = parts.version;
-        copy_fields(&parts.headers, head.headers_mut());
-        Self::judge(head, &mut parts.extensions)
+        Self::judge(head, &mut parts.headers, &mut parts.extensions)
     }
 }
 

@@ -33,7 +33,10 @@ pub fn is_token(text: &str) -> bool {
 /// ```
 #[must_use]
 pub fn names_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    elements(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    let is_it = |element: &[u8]| element.eq_ignore_ascii_case(token.as_bytes());
+    // Mostly it stands alone, and nothing has to be taken apart.
+    let alone = headers.get(name).is_some_and(|line| is_it(line.as_bytes()));
+    alone || elements(headers, name).any(is_it)
 }
 
 /// The elements of a comma list over all lines of a field, in order, without the white space around them. Empty

@@ -202,7 +202,7 @@ where
     };
     match first {
         Ok(Some(First::Opening(opening))) => {
-            Box::pin(serve_opening(io, served, *opening, member)).await
+            Box::pin(serve_opening(io, served, opening, member)).await
         }
         Ok(Some(First::Http(bytes))) => {
             Box::pin(serve_hyper(Rewind::new(bytes, io), served, None, member)).await
@@ -239,8 +239,12 @@ fn poll_first<IO: AsyncRead + AsyncWrite + Unpin>(
 
 /// Answers an opening handshake and hands the connection over. An answer that opens nothing is hyper's to write, and so
 /// is what follows it.
-async fn serve_opening<IO>(mut io: IO, served: Arc<Served>, opening: Opening, mut member: Member)
-where
+async fn serve_opening<IO>(
+    mut io: IO,
+    served: Arc<Served>,
+    opening: Box<Opening>,
+    mut member: Member,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     Transport: From<IO>,
 {
@@ -248,7 +252,7 @@ where
         request,
         bytes,
         rest,
-    } = opening;
+    } = *opening;
     let (hand_over, uri) = (HandOver::default(), request.uri().clone());
     let answering = served.clone().respond(request, Some(hand_over.clone()));
     let response = tokio::select! {
@@ -567,8 +571,8 @@ fn judge<B>(request: &Request<B>) -> Result<(), StatusCode> {
     }
     // Whose site is meant must be clear (RFC 9112 section 3.2). An opening handshake is judged by its own rules.
     let upgrade = request.headers().contains_key(header::UPGRADE);
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    if request.version() == Version::HTTP_11 && hosts != 1 && !upgrade {
+    let hosts = || request.headers().get_all(header::HOST).iter().count();
+    if request.version() == Version::HTTP_11 && !upgrade && hosts() != 1 {
         return Err(StatusCode::BAD_REQUEST);
     }
     Ok(())

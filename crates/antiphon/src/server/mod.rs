@@ -648,13 +648,14 @@ fn admit(
     };
     let site = site.clone();
     let deadline = Instant::now() + site.times.handshake;
-    tokio::spawn(async move {
+    // In memory of its own: tokio moves a task several times.
+    tokio::spawn(Box::pin(async move {
         match first_bytes(&stream, &site, deadline).await {
             First::Expected => serve(stream, Some(remote), site, lease, handshake, deadline).await,
             First::PlainHttp => Box::pin(refuse_plain(stream)).await,
             First::Nothing => {}
         }
-    });
+    }));
 }
 
 /// Says 503 if that costs no waiting.
