@@ -243,7 +243,7 @@ fn poll_end_tls(
     slices: &[io::IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
     let written = session.writer().write_vectored(slices)?;
-    if written == slices.iter().map(|slice| slice.len()).sum() {
+    if written == slices.iter().map(|slice| slice.len()).sum::<usize>() {
         session.send_close_notify();
     }
     let mut blocked = false;
