@@ -3,6 +3,8 @@
 pub(crate) mod many;
 pub(crate) mod shared;
 mod timer;
+mod unread;
+mod wakers;
 
 use std::{
     cell::Cell,
@@ -10,9 +12,9 @@ use std::{
     future::Future,
     io::{self, IoSlice},
     mem,
-    pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker, ready},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -24,12 +26,14 @@ use antiphon_proto::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, ReadBuf},
-    time::{Instant, Sleep},
+    time::Instant,
 };
 
+use self::{unread::Unread, wakers::Wakers};
 use crate::{
     error::{Error, ErrorKind},
     transport::Transport,
+    wheel::Timer,
 };
 
 /// Bytes read at once. The buffer belongs to the thread: all connections that it drives share one.
@@ -78,45 +82,6 @@ pub(crate) enum Want {
     Parts,
 }
 
-/// The tasks that wait for something of a socket, where there are several: I/O is polled with one waker that wakes them
-/// all, so that any of them carries the connection on. Where there is only the one that receives, as in most sockets, I/O
-/// is polled with its own.
-#[derive(Debug, Default)]
-pub(crate) struct Wakers(Mutex<Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    receiver: Option<Waker>,
-    others: Vec<Waker>,
-}
-
-impl Wakers {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake_all(&self) {
-        let others = {
-            let mut waiting = self.lock();
-            if let Some(receiver) = &waiting.receiver {
-                receiver.wake_by_ref();
-            }
-            mem::take(&mut waiting.others)
-        };
-        others.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Wake for Wakers {
-    fn wake(self: Arc<Self>) {
-        self.wake_all();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_all();
-    }
-}
-
 #[derive(Debug, Default)]
 struct Aside {
     /// What came while a ping waited for its pong and nobody received.
@@ -124,40 +89,44 @@ struct Aside {
     pongs: Vec<(PingId, Duration)>,
 }
 
+/// Boxed: the memory of every connection is larger by what stands in its driver.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Once a second task has waited.
+    wakers: Option<Arc<Wakers>>,
+    /// What tasks that wait for pongs need: made by the first.
+    aside: Option<Aside>,
+    /// Why the transport failed.
+    failure: Option<io::Error>,
+}
+
 /// A connection on its transport.
 #[derive(Debug)]
 pub(crate) struct Driver {
     transport: Transport,
     connection: Connection,
-    /// Bytes that were read and not yet parsed, from `parsed` on. Empty, and without memory, when idle.
-    unread: Vec<u8>,
-    parsed: usize,
-    /// The time of the last read: what was read together is parsed as of one moment.
-    now: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The timer has been polled with the present `waker`.
+    unread: Unread,
+    timer: Timer,
+    /// The timer wakes the present `waker`.
     timer_polled: bool,
     /// The timer fires no later than any deadline of a calm connection, which only moves away.
     timer_covers_calm: bool,
     /// What all I/O is polled with: the receiver's own waker, one that wakes nobody, or that of `wakers`.
     waker: Waker,
-    /// Once a second task has waited.
-    wakers: Option<Arc<Wakers>>,
-    /// What tasks that wait for pongs need: made by the first.
-    aside: Option<Box<Aside>>,
+    /// What most connections never have.
+    rare: Option<Box<Rare>>,
     /// The reader of a message in parts was dropped: its rest is thrown away.
     skip_message: bool,
     /// A message has been handed out in part: its rest follows in parts, whoever asks.
     inside_parts: bool,
     /// A handler is running and output is written after it.
     corked: bool,
-    queued: u64,
+    /// Bytes of the output that were written.
     written: u64,
     /// The connection is over and only the transport holds bytes back; the timer bounds that.
     last_flush: bool,
     /// Writing has been shut down.
     shut_down: bool,
-    failure: Option<io::Error>,
     /// The transport has taken bytes that it has not passed on yet, as TLS does when the socket is full.
     unflushed: bool,
     /// The transport takes nothing any more; what the peer sent before may still be read.
@@ -170,23 +139,18 @@ impl Driver {
         Self {
             transport,
             connection,
-            unread: read_ahead.to_vec(),
-            parsed: 0,
-            now: Instant::now(),
-            timer: None,
+            unread: Unread::new(read_ahead.to_vec()),
+            timer: Timer::default(),
             timer_polled: false,
             timer_covers_calm: false,
             waker: Waker::noop().clone(),
-            wakers: None,
-            aside: None,
+            rare: None,
             skip_message: false,
             inside_parts: false,
             corked: false,
-            queued: 0,
             written: 0,
             last_flush: false,
             shut_down: false,
-            failure: None,
             unflushed: false,
             write_failed: false,
             end_reported: false,
@@ -195,7 +159,7 @@ impl Driver {
 
     /// How far the output has come with what is queued now.
     pub(crate) fn position(&self) -> u64 {
-        self.queued
+        self.written + self.connection.buffered() as u64
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -208,7 +172,7 @@ impl Driver {
         cx: &Context<'_>,
         want: Want,
     ) -> Poll<Result<Option<Item>, Error>> {
-        if let Some(aside) = &mut self.aside
+        if let Some(aside) = self.aside_mut()
             && let Some(item) = aside.inbox.pop_front()
         {
             return Poll::Ready(Ok(Some(item)));
@@ -234,18 +198,39 @@ impl Driver {
 
     #[inline]
     pub(super) fn has_inbox(&self) -> bool {
-        self.aside
-            .as_ref()
-            .is_some_and(|aside| !aside.inbox.is_empty())
+        let aside = self.rare.as_ref().and_then(|rare| rare.aside.as_ref());
+        aside.is_some_and(|aside| !aside.inbox.is_empty())
+    }
+
+    #[inline]
+    fn aside_mut(&mut self) -> Option<&mut Aside> {
+        self.rare.as_mut()?.aside.as_mut()
+    }
+
+    fn make_aside(&mut self) -> &mut Aside {
+        let rare = self.rare.get_or_insert_default();
+        rare.aside.get_or_insert_default()
+    }
+
+    #[inline]
+    fn wakers(&self) -> Option<&Arc<Wakers>> {
+        self.rare.as_ref()?.wakers.as_ref()
+    }
+
+    /// The time of the last read: what was read together is parsed as of one moment.
+    #[inline]
+    fn now(&self) -> std::time::Instant {
+        self.connection.last_input()
+    }
+
+    fn failed(&mut self, error: io::Error) {
+        self.rare.get_or_insert_default().failure = Some(error);
     }
 
     #[inline]
     fn register_receiver(&mut self, cx: &Context<'_>) {
-        if let Some(wakers) = &self.wakers {
-            let mut waiting = wakers.lock();
-            if !is_known(&waiting.receiver, cx) {
-                waiting.receiver = Some(cx.waker().clone());
-            }
+        if let Some(wakers) = self.wakers() {
+            wakers.receive(cx);
         } else if !self.waker.will_wake(cx.waker()) {
             self.waker = cx.waker().clone();
             self.timer_polled = false;
@@ -254,7 +239,7 @@ impl Driver {
 
     /// Throws away the rest of a message whose parts nobody wants any more.
     pub(crate) fn skip_message(&mut self) {
-        let mut inbox = self.aside.as_mut().map(|aside| &mut aside.inbox);
+        let mut inbox = self.aside_mut().map(|aside| &mut aside.inbox);
         while let Some(inbox) = &mut inbox
             && let Some(Item::Part { last, .. }) = inbox.front()
         {
@@ -280,7 +265,7 @@ impl Driver {
         }
         if has_room {
             match self.queue(queue) {
-                Ok(()) => return Poll::Ready(Ok(self.queued)),
+                Ok(()) => return Poll::Ready(Ok(self.position())),
                 Err(Refused::InsideMessage) => {}
                 Err(_) => return Poll::Ready(Err(self.closed_error())),
             }
@@ -298,10 +283,7 @@ impl Driver {
         &mut self,
         queue: impl FnOnce(&mut Connection) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
-        let before = self.connection.buffered();
-        let result = queue(&mut self.connection);
-        self.queued += self.connection.buffered().saturating_sub(before) as u64;
-        result
+        queue(&mut self.connection)
     }
 
     /// Waits until the output has been written up to `position`.
@@ -362,7 +344,7 @@ impl Driver {
     /// pong is awaited from when the ping is written, and a peer that takes nothing is given up.
     fn arm_timer(&mut self) {
         // Sending is possible from a thread without a runtime; a timer can only be made inside.
-        let possible = self.timer.is_some() || tokio::runtime::Handle::try_current().is_ok();
+        let possible = self.timer.is_waiting() || tokio::runtime::Handle::try_current().is_ok();
         if possible && self.poll_timer().is_ready() {
             self.wake_all();
         }
@@ -373,7 +355,7 @@ impl Driver {
         let now = Instant::now().into_std();
         let mut id = None;
         // The pong may come to another task before this one asks for it.
-        self.aside.get_or_insert_default();
+        self.make_aside();
         self.queue(|connection| connection.ping(now).map(|ping| id = Some(ping)))
             .map_err(|_| self.closed_error())?;
         self.write_now();
@@ -388,7 +370,7 @@ impl Driver {
     ) -> Poll<Result<Duration, Error>> {
         loop {
             // A pong answers its own ping and those before it.
-            let aside = self.aside.get_or_insert_default();
+            let aside = self.make_aside();
             if let Some(&(_, trip)) = aside.pongs.iter().find(|(pong, _)| *pong >= id) {
                 aside.pongs.retain(|(pong, _)| *pong != id);
                 return Poll::Ready(Ok(trip));
@@ -399,7 +381,7 @@ impl Driver {
             self.register(cx);
             match ready!(self.poll_item(Want::Whole)) {
                 Some(item) => {
-                    self.aside.get_or_insert_default().inbox.push_back(item);
+                    self.make_aside().inbox.push_back(item);
                     self.wake_all();
                 }
                 None => return Poll::Ready(Err(self.closed_error())),
@@ -410,9 +392,7 @@ impl Driver {
     /// Begins the closing handshake and writes what it can of it.
     pub(crate) fn start_close(&mut self, close: CloseFrame) -> Result<(), Error> {
         let now = Instant::now().into_std();
-        let before = self.connection.buffered();
         self.connection.close(now, close)?;
-        self.queued += self.connection.buffered().saturating_sub(before) as u64;
         let _ = self.poll_write_out();
         self.wake_all();
         Ok(())
@@ -471,7 +451,7 @@ impl Driver {
     }
 
     fn io_error(&self) -> Error {
-        match &self.failure {
+        match self.rare.as_ref().and_then(|rare| rare.failure.as_ref()) {
             Some(failure) => io::Error::new(failure.kind(), failure.to_string()).into(),
             None => Error::new(
                 ErrorKind::Io,
@@ -491,25 +471,15 @@ impl Driver {
     fn poll_item(&mut self, want: Want) -> Poll<Option<Item>> {
         loop {
             self.deliver(want);
-            while self.parsed < self.unread.len() {
+            while !self.unread.is_empty() {
                 self.deliver(want);
-                let (event, consumed) = {
-                    let mut input = Input::new(&mut self.unread[self.parsed..]);
-                    let before = input.remaining().len();
-                    let event = self
-                        .connection
-                        .handle_input(self.now.into_std(), &mut input);
-                    (
-                        event.map(|event| event.map(Owned::from)),
-                        before - input.remaining().len(),
-                    )
-                };
-                self.parsed += consumed;
-                if self.parsed == self.unread.len() {
-                    self.unread = Vec::new();
-                    self.parsed = 0;
-                }
-                if let Some(item) = self.digest(event.unwrap_or(None)) {
+                let now = self.now();
+                let mut input = Input::new(self.unread.rest());
+                let event = self.connection.handle_input(now, &mut input);
+                let event = event.unwrap_or(None).map(Owned::from);
+                let left = input.remaining().len();
+                self.unread.leave(left);
+                if let Some(item) = self.digest(event) {
                     return Poll::Ready(Some(item));
                 }
             }
@@ -546,21 +516,21 @@ impl Driver {
             let mut buf = ReadBuf::new(scratch);
             let mut cx = Context::from_waker(&self.waker);
             let result = ready!(self.transport.poll_read(&mut cx, &mut buf));
-            self.now = Instant::now();
+            let now = Instant::now().into_std();
             let filled = buf.filled().len();
             if let Err(error) = result {
-                self.failure = Some(error);
-                self.connection.handle_eof(self.now.into_std());
+                self.failed(error);
+                self.connection.handle_eof(now);
                 return Poll::Ready(None);
             }
             if filled == 0 {
-                self.connection.handle_eof(self.now.into_std());
+                self.connection.handle_eof(now);
                 return Poll::Ready(None);
             }
             let mut input = Input::new(&mut scratch[..filled]);
             if want == Want::Whole && !self.skip_message && !self.inside_parts {
                 self.connection.deliver_parts(false);
-                if let Some(message) = self.connection.take_whole(self.now.into_std(), &mut input) {
+                if let Some(message) = self.connection.take_whole(now, &mut input) {
                     let message = message.to_message();
                     self.keep_unread(&input);
                     return Poll::Ready(Some(Item::Message(message)));
@@ -568,9 +538,7 @@ impl Driver {
             }
             while !input.is_empty() {
                 self.deliver(want);
-                let event = self
-                    .connection
-                    .handle_input(self.now.into_std(), &mut input);
+                let event = self.connection.handle_input(now, &mut input);
                 let event = event.unwrap_or(None).map(Owned::from);
                 if let Some(item) = self.digest(event) {
                     self.keep_unread(&input);
@@ -600,12 +568,18 @@ impl Driver {
             self.connection.leave_room();
             return Some(Poll::Pending);
         };
-        self.now = Instant::now();
-        let now = self.now.into_std();
+        let now = Instant::now().into_std();
         let event = match result {
-            Ok(1..) => self.connection.handle_room(now, &mut self.unread),
+            Ok(1..) => {
+                let mut rest = Vec::new();
+                let event = self.connection.handle_room(now, &mut rest);
+                self.unread = Unread::new(rest);
+                event
+            }
             ended => {
-                self.failure = ended.err();
+                if let Err(error) = ended {
+                    self.failed(error);
+                }
                 self.connection.handle_eof(now);
                 return Some(Poll::Ready(None));
             }
@@ -617,9 +591,8 @@ impl Driver {
     /// Bytes behind what was taken stay with the connection.
     fn keep_unread(&mut self, input: &Input<'_>) {
         if !input.is_empty() {
-            self.unread = input.remaining().to_vec();
+            self.unread = Unread::new(input.remaining().to_vec());
         }
-        self.parsed = 0;
     }
 
     fn deliver(&mut self, want: Want) {
@@ -642,7 +615,7 @@ impl Driver {
             }
             Owned::Pong(id, trip) => {
                 // Where nobody has pinged, this answers the connection's own.
-                if let Some(aside) = &mut self.aside {
+                if let Some(aside) = self.aside_mut() {
                     if aside.pongs.len() >= MAX_INBOX {
                         aside.pongs.remove(0);
                     }
@@ -687,8 +660,12 @@ impl Driver {
             self.unflushed = self.transport.holds_back();
             // Where everything has gone the time matters little, and the clock need not be asked.
             let drained = written >= buffered;
-            let now = if drained { self.now } else { Instant::now() };
-            self.connection.advance_output(now.into_std(), written);
+            let now = if drained {
+                self.now()
+            } else {
+                Instant::now().into_std()
+            };
+            self.connection.advance_output(now, written);
         }
         let flushed = self.transport.poll_flush(&mut cx);
         self.unflushed = flushed.is_pending();
@@ -707,14 +684,15 @@ impl Driver {
     fn write_failed(&mut self, error: io::Error) {
         self.write_failed = true;
         self.unflushed = false;
-        self.failure.get_or_insert(error);
+        let rare = self.rare.get_or_insert_default();
+        rare.failure.get_or_insert(error);
         self.wake_all();
         self.discard_output();
     }
 
     fn discard_output(&mut self) {
         let left = self.connection.buffered();
-        self.connection.advance_output(self.now.into_std(), left);
+        self.connection.advance_output(self.now(), left);
     }
 
     /// After the end: writes the Close frame, tells the peer that nothing follows, and reads until it hangs up, so that
@@ -733,8 +711,8 @@ impl Driver {
                 }
                 self.shut_down = true;
                 self.transport = Transport::Closed;
-                self.unread = Vec::new();
-                self.timer = None;
+                self.unread.leave(0);
+                self.timer.clear();
                 self.wake_all();
                 return Poll::Ready(());
             }
@@ -751,33 +729,18 @@ impl Driver {
 
     /// Makes the task one that is woken by whatever happens.
     fn register(&mut self, cx: &Context<'_>) {
-        if let Some(wakers) = &self.wakers {
-            let mut waiting = wakers.lock();
-            if !waiting
-                .others
-                .iter()
-                .any(|known| known.will_wake(cx.waker()))
-            {
-                waiting.others.push(cx.waker().clone());
-            }
+        if let Some(wakers) = self.wakers() {
+            wakers.wait(cx);
         } else if !self.waker.will_wake(cx.waker()) {
-            let wakers = Arc::new(Wakers(Mutex::new(Waiting {
-                receiver: Some(mem::replace(&mut self.waker, Waker::noop().clone())),
-                others: vec![cx.waker().clone()],
-            })));
+            let receiver = mem::replace(&mut self.waker, Waker::noop().clone());
+            let wakers = Arc::new(Wakers::new(receiver, cx.waker().clone()));
             self.waker = Waker::from(Arc::clone(&wakers));
-            self.wakers = Some(wakers);
+            self.rare.get_or_insert_default().wakers = Some(wakers);
             self.timer_polled = false;
             // What was polled before knows only the other task: once more, with the waker of both.
             cx.waker().wake_by_ref();
         }
     }
-}
-
-fn is_known(known: &Option<Waker>, cx: &Context<'_>) -> bool {
-    known
-        .as_ref()
-        .is_some_and(|known| known.will_wake(cx.waker()))
 }
 
 impl Drop for Driver {

@@ -80,6 +80,7 @@ pub mod server;
 pub mod tls;
 pub mod upgrade;
 
+mod chunks;
 mod client;
 #[cfg(test)]
 mod counting;
@@ -102,6 +103,7 @@ mod stats;
 mod stream;
 mod transport;
 mod turn;
+mod wheel;
 
 pub use antiphon_proto::{
     close::{CloseCode, CloseFrame},

@@ -14,6 +14,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::chunks::Chunks;
+
 /// How far the end of a server has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -52,10 +54,7 @@ impl Shutdown {
     pub(crate) fn bell(&self) -> Bell {
         let mut slots = self.bells.slots();
         slots.member.get_or_insert_with(|| self.member());
-        let slot = slots.free.pop().unwrap_or_else(|| {
-            slots.wakers.push(None);
-            slots.wakers.len() - 1
-        });
+        let slot = slots.free.pop().unwrap_or_else(|| slots.wakers.push(None));
         Bell {
             bells: Arc::clone(&self.bells),
             slot: u32::try_from(slot).unwrap_or(u32::MAX),
@@ -133,7 +132,7 @@ struct Bells {
 
 #[derive(Debug, Default)]
 struct Slots {
-    wakers: Vec<Option<Waker>>,
+    wakers: Chunks<Option<Waker>>,
     free: Vec<usize>,
     /// For all of them: there while there is any.
     member: Option<Member>,
@@ -147,7 +146,15 @@ impl Bells {
     fn ring(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Relaxed);
         // Not under the lock: whoever is woken may end, and give its place back.
-        let wakers: Vec<_> = self.slots().wakers.iter().flatten().cloned().collect();
+        let wakers: Vec<_> = {
+            let mut slots = self.slots();
+            slots
+                .wakers
+                .iter_mut()
+                .flatten()
+                .map(|waker| waker.clone())
+                .collect()
+        };
         wakers.into_iter().for_each(Waker::wake);
     }
 }
@@ -250,7 +257,7 @@ mod tests {
         assert_eq!(late.poll(&cx), Phase::Aborting);
         assert_eq!(shutdown.bells.slots().wakers.len(), 2);
         drop((second, late));
-        assert_eq!(shutdown.bells.slots().wakers.capacity(), 0);
+        assert_eq!(shutdown.bells.slots().wakers.len(), 0);
     }
 
     /// Counts how often it is woken.

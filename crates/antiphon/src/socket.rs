@@ -1,7 +1,6 @@
 //! The open socket: receive, send, ping, close, by one owner or by many tasks.
 
 use std::{
-    collections::VecDeque,
     fmt,
     future::poll_fn,
     mem,
@@ -28,7 +27,7 @@ use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    driver::{Driver, Item, Want},
+    driver::{Driver, Item, Want, many::Ahead},
     error::{Error, ErrorKind, Result, SendError},
     transport::{Io, Transport},
 };
@@ -39,7 +38,8 @@ pub(crate) struct Shared {
     driver: Mutex<Driver>,
     /// We have begun to close: what was received ahead is nobody's any more.
     closing: AtomicBool,
-    subprotocol: Option<Arc<str>>,
+    // Boxed: most have none, and it is in the memory of every connection.
+    subprotocol: Option<Box<Arc<str>>>,
 }
 
 impl Shared {
@@ -93,12 +93,12 @@ impl WebSocket {
         let shared = Arc::new(Shared {
             driver: Mutex::new(driver),
             closing: AtomicBool::new(false),
-            subprotocol: negotiated.subprotocol,
+            subprotocol: negotiated.subprotocol.map(Box::new),
         });
         Self {
             receiver: Receiver {
                 sender: Sender { shared },
-                ahead: VecDeque::new(),
+                ahead: None,
             },
         }
     }
@@ -356,7 +356,8 @@ impl Sink<Message> for WebSocket {
 pub struct Receiver {
     sender: Sender,
     /// Messages that were read together with the latest one, and follow it.
-    ahead: VecDeque<Message>,
+    // Boxed: it is in the memory of every handler, twice.
+    ahead: Option<Box<Ahead>>,
 }
 
 impl Receiver {
@@ -425,17 +426,21 @@ impl Receiver {
 
     /// Keeps messages that were received for [`next_ahead`](Self::next_ahead).
     pub(crate) fn put_ahead(&mut self, messages: impl Iterator<Item = Message>) {
-        self.ahead.extend(messages);
+        let mut messages = messages.peekable();
+        if messages.peek().is_some() {
+            self.ahead.get_or_insert_default().0.extend(messages);
+        }
     }
 
     #[inline]
     pub(crate) fn next_ahead(&mut self) -> Option<Message> {
-        let message = self.ahead.pop_front()?;
-        if self.ahead.is_empty() {
-            self.ahead = VecDeque::new();
+        let ahead = self.ahead.as_mut()?;
+        let message = ahead.0.pop_front()?;
+        if ahead.0.is_empty() {
+            self.ahead = None;
         }
         if self.sender.shared.closing.load(Relaxed) {
-            self.ahead = VecDeque::new();
+            self.ahead = None;
             return None;
         }
         Some(message)
@@ -623,7 +628,7 @@ impl Sender {
     /// The subprotocol that was agreed on.
     #[must_use]
     pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.subprotocol.as_deref()
+        self.shared.subprotocol.as_deref().map(|name| &**name)
     }
 
     /// The peer's Close frame, once it has come.

@@ -1,4 +1,5 @@
-//! The whole protocol of one open connection: bytes in, events out, bytes out, deadline out.
+//! The whole protocol of one open connection: bytes in, events out, bytes out, deadline out. (It is long because each of
+//! its methods changes the one state that the others read.)
 
 use std::{
     io::IoSlice,
@@ -255,6 +256,13 @@ impl Connection {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// When bytes came last, or the connection began.
+    #[must_use]
+    #[inline]
+    pub fn last_input(&self) -> Instant {
+        self.last_input
     }
 
     /// Whether a message is being sent in parts.

@@ -30,6 +30,10 @@ pub(crate) struct Place {
     pub(crate) length: usize,
 }
 
+/// Messages that were received together with the latest one, and follow it.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead(pub(crate) VecDeque<Message>);
+
 /// What many messages may be received as.
 #[derive(Debug)]
 pub(crate) enum Many {
@@ -76,16 +80,15 @@ impl Driver {
                 ready!(self.poll_timer());
                 continue;
             };
-            self.now = Instant::now();
+            let now = Instant::now().into_std();
             let filled = read.filled().len();
             if result.is_err() || filled == 0 {
                 if let Err(error) = result {
-                    self.failure = Some(error);
+                    self.failed(error);
                 }
-                self.connection.handle_eof(self.now.into_std());
+                self.connection.handle_eof(now);
                 continue;
             }
-            let now = self.now.into_std();
             self.connection.deliver_parts(false);
             let mut input = Input::new(&mut buffer[..filled]);
             while let Some(message) = self.connection.take_whole(now, &mut input) {
@@ -117,38 +120,38 @@ impl Driver {
     /// The next message of what has been read, where it is a common one: whole, good, and not compressed.
     #[inline]
     pub(crate) fn next_whole(&mut self) -> Option<Message> {
-        if self.parsed == self.unread.len() || self.skip_message || self.inside_parts {
+        if self.unread.is_empty() || self.skip_message || self.inside_parts {
             return None;
         }
         self.connection.deliver_parts(false);
-        let mut input = Input::new(&mut self.unread[self.parsed..]);
-        let now = self.now.into_std();
+        let now = self.now();
+        let mut input = Input::new(self.unread.rest());
         let message = self.connection.take_whole(now, &mut input)?.to_message();
         let left = input.remaining().len();
-        self.parsed = self.unread.len() - left;
-        if left == 0 {
-            self.unread = Vec::new();
-            self.parsed = 0;
-        }
+        self.unread.leave(left);
         Some(message)
     }
 
     /// Adds the messages that follow what was just received, as far as they are common ones, so that one lock serves
     /// many.
-    pub(crate) fn take_ahead(&mut self, ahead: &mut VecDeque<Message>) {
-        if self.parsed == self.unread.len() || self.has_inbox() {
+    pub(crate) fn take_ahead(&mut self, ahead: &mut Option<Box<Ahead>>) {
+        if self.unread.is_empty() || self.has_inbox() {
             return;
         }
-        let mut bytes = 0;
+        // Only now: a socket that waits for the rest of a message owns nothing for those behind it.
+        let Some(first) = self.next_whole() else {
+            return;
+        };
+        let mut bytes = first.len();
+        let ahead =
+            ahead.get_or_insert_with(|| Box::new(Ahead(VecDeque::with_capacity(MAX_AHEAD))));
+        let Ahead(ahead) = &mut **ahead;
+        ahead.push_back(first);
         while ahead.len() < MAX_AHEAD
             && bytes < MAX_AHEAD_BYTES
             && let Some(message) = self.next_whole()
         {
             bytes += message.len();
-            // Only now: a socket that waits for the rest of a message owns nothing for those behind it.
-            if ahead.capacity() == 0 {
-                ahead.reserve_exact(MAX_AHEAD);
-            }
             ahead.push_back(message);
         }
     }
@@ -172,17 +175,14 @@ impl Driver {
         let Some(frames) = self.connection.batch_output(batch) else {
             return false;
         };
-        let length = frames.len();
         let mut cx = Context::from_waker(&self.waker);
         let frames = [IoSlice::new(frames)];
         // What fails here fails again where the batch is queued, and is told there.
         let Poll::Ready(Ok(written @ 1..)) = self.transport.poll_write(&mut cx, &frames) else {
             return false;
         };
-        let now = self.now.into_std();
+        let now = self.now();
         self.connection.wrote_batch(now, batch, written);
-        self.queued += length as u64;
-        self.written += written as u64;
         true
     }
 }

@@ -103,8 +103,6 @@ impl Driver {
                 let rest = bytes.get(written..).unwrap_or_default();
                 self.connection.wrote_frames(now, rest);
                 if !rest.is_empty() {
-                    // What was never queued is in neither count: they are about what waits.
-                    self.queued += rest.len() as u64;
                     // So that the transport wakes whoever carries the connection on.
                     self.write_now();
                 }
