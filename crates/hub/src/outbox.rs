@@ -419,13 +419,13 @@ impl Outbox {
     }
 
     fn append(&mut self, frame: Frame) {
+        self.unpack();
         self.bytes += frame.weight();
         self.len += 1;
         if self.next.is_none() {
             self.next = Some(frame);
             return;
         }
-        self.unpack();
         if self.entries.capacity() == 0 {
             self.entries.reserve_exact(ENTRIES);
         }

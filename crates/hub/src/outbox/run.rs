@@ -8,7 +8,7 @@ use std::{
 use super::{Bounds, Budget, Frame, Inner, Outbox};
 
 impl Frame {
-    /// A run of frames, none of which is one itself. Each is charged to the budget for itself.
+    /// A run of at least two frames, none of which is one itself. Each is charged to the budget for itself.
     pub(crate) fn run(parts: Vec<Self>, budget: &Arc<Budget>) -> Self {
         Self(Arc::new(Inner {
             push: None,
@@ -70,9 +70,8 @@ impl Outbox {
         self.entries.extend(parts.map(Some));
     }
 
+    /// A run stands alone, and is more messages than places: that can be seen without looking at the frame.
     fn has_run(&self) -> bool {
-        self.next
-            .as_ref()
-            .is_some_and(|next| !next.0.parts.is_empty())
+        self.next.is_some() && self.entries.len() + 1 < self.len()
     }
 }

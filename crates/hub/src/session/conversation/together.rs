@@ -28,11 +28,15 @@ impl Session {
     /// Handles the publications that stand first in the inbox and are for one tag; whether there were any. Not where others
     /// have a say in them or they have to wait for something, nor what has to be refused.
     pub(super) fn publish_together(&mut self) -> bool {
+        let first = self.inbox.front();
+        let publishes = first.is_some_and(|job| job.request.event() == event::PUBLISH);
+        if !publishes || self.wire != Wire::V2 {
+            return false;
+        }
         let client = self.client.clone();
         let hub = client.hub();
-        let is_free = self.wire == Wire::V2
-            && hub.gates(|gates| gates.publish.is_none())
-            && hub.beyond(&Target::All).is_none();
+        let is_free =
+            hub.gates(|gates| gates.publish.is_none()) && hub.beyond(&Target::All).is_none();
         if !is_free {
             return false;
         }
