@@ -128,12 +128,17 @@ fn bench(root: &Path, arguments: &Arguments) -> Result<()> {
     let mut samples = Samples::new();
     let mut failures = BTreeMap::new();
     run.rounds(&rows, &mut samples, &mut failures);
-    let extras = Extras {
+    let mut extras = Extras {
         calls: run.calls(&samples),
-        scaling: is_scaled(arguments)
-            .then(|| run.scaling(machine.cores))
-            .flatten(),
+        scaling: None,
+        failure: None,
     };
+    if is_scaled(arguments) {
+        match run.scaling(machine.cores) {
+            Ok(scaling) => extras.scaling = Some(scaling),
+            Err(error) => extras.failure = Some(format!("{error:#}")),
+        }
+    }
     if samples.is_empty() && extras.scaling.is_none() {
         bail!("nothing could be measured; see {}", context.log.display());
     }
@@ -211,6 +216,8 @@ type Samples = BTreeMap<&'static str, BTreeMap<&'static str, Vec<Sample>>>;
 struct Extras {
     calls: Option<Vec<Calls>>,
     scaling: Option<Scaling>,
+    /// Why two cores could not be compared with one.
+    failure: Option<String>,
 }
 
 /// What a run needs everywhere.
@@ -342,7 +349,7 @@ impl Run<'_> {
     ///
     /// Where the machine has only two, the generator works on both of them beside the server, and the processor time
     /// that it takes there is no time that the server has.
-    fn scaling(&self, cores: usize) -> Option<Scaling> {
+    fn scaling(&self, cores: usize) -> Result<Scaling> {
         let (mut one, mut two) = (Vec::new(), Vec::new());
         let beside = if cores > 2 { "2" } else { BOTH_CORES };
         for round in 1..=self.rounds {
@@ -350,9 +357,7 @@ impl Run<'_> {
                 (SERVER_CORE, GENERATOR_CORE, &mut one),
                 (BOTH_CORES, beside, &mut two),
             ] {
-                let Ok(mut sample) = self.scaled(server, generator) else {
-                    continue;
-                };
+                let mut sample = self.scaled(server, generator)?;
                 if server == generator {
                     sample.rate = alone(sample.rate, sample.generator);
                 }
@@ -364,8 +369,11 @@ impl Run<'_> {
                 samples.push(sample);
             }
         }
-        let (one, two) = (figure(&one)?.median, figure(&two)?.median);
-        Some(Scaling {
+        let median = |samples: &[Sample]| figure(samples).map(|figure| figure.median);
+        let (one, two) = median(&one)
+            .zip(median(&two))
+            .context("there were no rounds")?;
+        Ok(Scaling {
             times: two.rate / one.rate,
             price: one.value / two.value,
         })
@@ -485,6 +493,9 @@ impl Run<'_> {
         for ((row, name), reason) in failures {
             let reason = reason.lines().next().unwrap_or_default();
             notes.push(format!("{name} fails in {row}: {}", shortened(reason)));
+        }
+        if let Some(reason) = &extras.failure {
+            notes.push(format!("{SCALED} fails: {}", shortened(reason)));
         }
         if extras.calls.is_none() {
             notes.push("System calls were not counted: `perf` cannot do it here.".to_owned());

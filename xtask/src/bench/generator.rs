@@ -151,12 +151,11 @@ fn words(subject: &Subject<'_>, times: Times) -> Vec<String> {
             if LIMITS.contains(&peer.name) {
                 add(&["--raw"]);
             }
-            if size >= 16 * 1024 {
-                add(&["--payload", "random", "--binary"]);
-            }
             if deflate != Deflate::Off {
                 add(&["--payload", "json"]);
                 add(compressed);
+            } else if size >= 16 * 1024 {
+                add(&["--payload", "random", "--binary"]);
             }
             if deflate == Deflate::Fresh {
                 add(&[
